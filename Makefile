@@ -1,0 +1,48 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup reproduce full test lint benchmark figures notebooks html lab clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 20
+
+setup: $(STAMP)  ## make .venv and install the project into it (every target below does so by itself)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 to 3.14, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { echo "$$($(PYTHON) --version) will not do: tra_mini needs Python 3.11 to 3.14. Name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks venv. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
+	$(BIN)/python -m tra_mini reproduce
+
+full: $(STAMP)  ## all mechanisms, seeds and lengths (up to ninety minutes on two cores)
+	$(BIN)/python -m tra_mini reproduce --full
+
+test: $(STAMP)  ## every test, the notebooks among them
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## check style and formatting, notebooks included
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+benchmark: $(STAMP)  ## time and memory of TRA beside its literal form and torch's fused softmax
+	$(BIN)/python tools/benchmark.py
+
+figures: $(STAMP)  ## redraw every figure from figures/results, no training
+	$(BIN)/python -m tra_mini figures
+
+notebooks: $(STAMP)  ## execute the notebooks and store them normalised
+	$(BIN)/python tools/notebooks.py
+
+lab: $(STAMP)  ## open the notebooks in JupyterLab
+	$(BIN)/python -m jupyter lab notebooks
+
+clean:  ## remove what was built: .venv, trained models, caches (results and figures stay)
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

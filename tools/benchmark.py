@@ -1,0 +1,134 @@
+"""Times one attention layer three ways, side by side: TRA written literally, TRA as in tra_mini, torch's fused softmax.
+
+Prints the ratios and writes figures/results/cost.json, from which figures/cost.svg is drawn. Each peak of memory is
+read in a process of its own.
+"""
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from tra_mini import plots, results, threshold_relative_attention
+from tra_mini.experiments import RESULTS
+
+SHAPES = [(8, 4, 512, 64), (1, 4, 2048, 16)]  # (B, H, T, D) of the ratios that the README quotes
+LENGTHS = [
+    64,
+    128,
+    256,
+    512,
+    1024,
+    2048,
+    4096,
+    8192,
+    16384,
+]  # of the figure, at B = 1, H = 4, D = 16
+NAIVE_MEMORY = 8192  # tokens: beyond, the whole matrix would take more than 8 GB
+
+
+def naive(q, k, v, log_forget):
+    """TRA to the letter on the whole T x T matrix: flip, cumulative sum, flip."""
+    T, D = q.shape[2:]
+    scores = q @ k.mT / math.sqrt(D)  # (B, H, T, T)
+    keep = (scores > 0) & torch.ones(T, T, dtype=torch.bool).tril()
+    distance = keep.to(q.dtype).flip(-1).cumsum(-1).flip(-1)
+    logits = (scores + log_forget[..., None] * distance).masked_fill(~keep, float("-inf"))
+    weights = logits.softmax(-1).masked_fill(~keep.any(-1, keepdim=True), 0)
+    return weights @ v
+
+
+def fused(q, k, v, log_forget):
+    """Plain causal softmax attention, which torch computes without storing the matrix."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+FORMS = {"naive": naive, "blocked": threshold_relative_attention, "fused": fused}
+
+
+def inputs(shape):
+    """Random q, k (RMS-normalised), v and log_forget of the shape (B, H, T, D)."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(shape, generator=generator) for _ in range(3))
+    gate = torch.randn(shape[:3], generator=generator)
+    return F.rms_norm(q, shape[3:]), F.rms_norm(k, shape[3:]), v, F.logsigmoid(gate)
+
+
+def milliseconds(shape, backward, repeats):
+    """The median time of each form; they take turns, so that a slow moment of the machine meets them all."""
+    given = [tensor.requires_grad_(backward) for tensor in inputs(shape)]
+    forms = {name: form for name, form in FORMS.items() if name != "naive" or shape[2] <= 4096}
+    times = {name: [] for name in forms}
+    for _ in range(repeats + 1):
+        for name, form in forms.items():
+            start = time.perf_counter()
+            output = form(*given)
+            if backward:
+                torch.autograd.grad(output.sum(), given, allow_unused=name == "fused")
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(taken[1:]) for name, taken in times.items()}  # first: warm-up
+
+
+def print_extra_memory(name, length):
+    """Prints by how many MB a forward pass without gradients raises this process's peak of memory."""
+    given = inputs((1, 4, length, 16))
+    with torch.no_grad():
+        FORMS[name](*(tensor[:, :, :64] for tensor in given))  # libraries and thread pools, once
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        FORMS[name](*given)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def extra_memory(name, length):
+    command = [sys.executable, __file__, "--memory", name, str(length)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure():
+    ratios = []
+    print(f"milliseconds, median; {torch.get_num_threads()} threads")
+    for shape in SHAPES:
+        for backward in (False, True):
+            times = milliseconds(shape, backward, 15)
+            row = {"shape": shape, "pass": "forward and backward" if backward else "forward"}
+            row |= {name: round(taken, 1) for name, taken in times.items()}
+            row["naive_over_ours"] = round(times["naive"] / times["blocked"], 2)
+            row["ours_over_fused"] = round(times["blocked"] / times["fused"], 2)
+            ratios.append(row)
+            print("  ".join(f"{name} {value}" for name, value in row.items()))
+    table = []
+    for length in tqdm(LENGTHS, disable=None):
+        shape, repeats = (1, 4, length, 16), 3 if length > 2048 else 9
+        forward = milliseconds(shape, False, repeats)
+        both = milliseconds(shape, True, repeats) if length <= 8192 else {}
+        for name in FORMS:
+            memory = (
+                extra_memory(name, length) if name != "naive" or length <= NAIVE_MEMORY else None
+            )
+            table.append(
+                {"form": name, "T": length, "forward_ms": forward.get(name)}
+                | {"both_ms": both.get(name), "memory_mb": memory}
+            )
+    last = {row["form"]: row for row in table if row["T"] == LENGTHS[-1]}
+    print(f"extra memory at T = {LENGTHS[-1]}: ours {last['blocked']['memory_mb']:.0f} MB")
+    environment = results.ENVIRONMENT | {"threads": torch.get_num_threads()}
+    contents = {"schema": results.SCHEMA, "experiment": "cost", "environment": environment}
+    results.check_writable(RESULTS)
+    results.write(RESULTS / "cost.json", json.dumps(contents | {"ratios": ratios, "table": table}))
+    plots.save(plots.cost(table), RESULTS.parent / "cost.svg")
+    print(f"written: {RESULTS / 'cost.json'}, {RESULTS.parent / 'cost.svg'}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", nargs=2, metavar=("FORM", "LENGTH"), help="one peak, in MB")
+    asked = parser.parse_args().memory
+    print_extra_memory(asked[0], int(asked[1])) if asked else measure()

@@ -1,0 +1,108 @@
+"""The command line: python -m tra_mini reproduce | figures | train."""
+
+import argparse
+import sys
+from functools import partial
+
+from tra_mini import plots, results
+from tra_mini.evaluation import accuracy_by_length
+from tra_mini.experiments import (
+    LENGTHS,
+    RESULTS,
+    SPLITS,
+    TRAINING,
+    flip_flop_config,
+    model_path,
+    run_experiment,
+    stored,
+    trained,
+)
+from tra_mini.rivals import MECHANISMS
+from tra_mini.tasks import flip_flop
+
+FIGURES = {  # file: which results it is drawn from, and how
+    "headline.svg": (
+        "headline",
+        partial(plots.length_generalisation, mechanisms=("tra", "fox", "alibi", "rope")),
+    ),
+    "length_generalisation.svg": ("flip_flop", plots.length_generalisation),
+    "ablation.svg": ("flip_flop", plots.ablation),
+}
+
+
+def table(runs):
+    """Worst seed and mean of the exact match, a line for each split and mechanism, a column for each length."""
+    values = results.exact_matches(runs)
+    lines = []
+    for split in dict.fromkeys(split for split, _, _ in values):
+        lengths = sorted({length for where, _, length in values if where == split})
+        lines += ["", f"{plots.SPLIT_TITLE[split]}: sequences without an error, worst seed / mean"]
+        lines.append(f"{'length':>16}" + "".join(f"{length:>12}" for length in lengths))
+        for mechanism in dict.fromkeys(
+            mechanism for where, mechanism, _ in values if where == split
+        ):
+            cells = (values[split, mechanism, length] for length in lengths)
+            lines.append(
+                f"{mechanism:>16}" + "".join(f"{min(c):>7.2f}/{sum(c) / len(c):.2f}" for c in cells)
+            )
+    return "\n".join(lines)
+
+
+def reproduce(full):
+    """Computes what is missing of the experiments, prints their tables, redraws the figures."""
+    for name in ("flip_flop", "flip_flop_long") if full else ("headline",):
+        print(table(run_experiment(name)), end="\n\n")
+    figures()
+
+
+def figures():
+    """Redraws every figure whose results are stored; no training."""
+    for file, (name, draw) in FIGURES.items():
+        if (RESULTS / f"{name}.json").exists() and (runs := stored(name)):
+            plots.save(draw(runs), RESULTS.parent / file)
+            print(f"drawn: {RESULTS.parent / file}")
+
+
+def train_one(mechanism, seed, steps):
+    """Trains one model (or reads it, if it was trained before) and prints how it does at every length and split."""
+    config = flip_flop_config(mechanism, seed) | {"steps": steps}
+    model = trained(config)
+    print(
+        f"{model.parameter_count():,} parameters, {model.train_seconds:.0f} s; in {model_path(config)}"
+    )
+    for split, p_ignore in SPLITS.items():
+        rows = accuracy_by_length(
+            model, partial(flip_flop, p_ignore=p_ignore), LENGTHS[:6], n=20, seed=0
+        )
+        print(f"{split:>16}", *(f"{row['length']}: {row['exact_match']:.2f}  " for row in rows))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m tra_mini", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser(
+        "reproduce", help="train, test, print the table, draw the figures"
+    )
+    command.add_argument("--full", action="store_true", help="all mechanisms, seeds and lengths")
+    commands.add_parser("figures", help="redraw every figure from figures/results, no training")
+    command = commands.add_parser("train", help="one run")
+    command.add_argument("--mechanism", choices=MECHANISMS, default="tra")
+    command.add_argument("--task", choices=["flip_flop"], default="flip_flop")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--steps", type=int, default=TRAINING["steps"])
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "reproduce":
+            reproduce(given.full)
+        elif given.command == "figures":
+            figures()
+        else:
+            train_one(given.mechanism, given.seed, given.steps)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"tra_mini: {error}")
+    except KeyboardInterrupt as interrupt:
+        sys.exit(f"\ntra_mini: {interrupt}")
+
+
+if __name__ == "__main__":
+    main()

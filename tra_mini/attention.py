@@ -1,0 +1,160 @@
+"""Threshold relative attention (TRA; Opper et al. 2025, arXiv 2503.23174), and the frame it shares with its rivals.
+
+Notation: B batch, H heads, T tokens, D width of a head; i is a query's position, j a key's, j <= i.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+BLOCK_SIZE = 64  # query rows at a time: whole training sequences, and small enough to stay in a processor's cache
+REMOVED = 1e30  # taken off a removed key's logit: its weight underflows to exactly 0, while -inf would make NaN of a dead row
+
+
+def surviving(scores, rows, threshold=0.0):
+    """K_ij = 1.0 where key j survives for query i (j <= i and S_ij > threshold), else 0.0; (..., rows, keys).
+
+    A mask of floats: on a processor, counting, adding and comparing are all several times faster than with booleans.
+    """
+    keep = scores.detach().clone().gt_(threshold)
+    keep[..., rows.start :].tril_()  # only the last square of a block holds keys later than a query
+    return keep
+
+
+def survivor_distance(keep):
+    """Contextualised distance: c_ij = how many surviving keys l there are with j <= l <= i; keep as surviving gives it."""
+    survivors = keep.cumsum(-1)  # exact in float32 up to 2^24 keys
+    return (survivors[..., -1:] - survivors).add_(keep)
+
+
+def thresholded(log_forget, threshold=0.0):
+    """TRA's rule: remove every key whose score is not above the threshold, count distance over those that stay.
+
+    logit_ij = S_ij + delta_i * c_ij, with delta = log_forget (B, H, T) <= 0, one gate for each query and head.
+    """
+
+    def weigh(scores, rows):
+        keep = surviving(scores, rows, threshold)
+        return torch.addcmul(scores, log_forget[:, :, rows, None], survivor_distance(keep)), keep
+
+    return weigh
+
+
+def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
+    """Causal attention, a block of query rows at a time, so that memory grows with T and not with T * T.
+
+    q, k, v (B, H, T, D); weigh(scores, rows) -> logits and keep (1.0 or 0.0) of the queries in the slice rows and the
+    keys up to its end. A removed key weighs exactly 0; a row that keeps no key is silent: all zeros, never NaN.
+    Returns the output (B, H, T, D), and the weights (B, H, T, T) if asked for, else None.
+    """
+    T, D = q.shape[2:]
+    q = q / math.sqrt(D)
+    wide = torch.promote_types(v.dtype, torch.float32)  # bfloat16 cannot count past 256
+    values = v.to(wide)
+    outputs, maps = [], []
+    for first in range(0, T, block_size):
+        rows = slice(first, min(first + block_size, T))
+        scores = (
+            q[:, :, rows] @ k[:, :, : rows.stop].mT
+        )  # (B, H, rows, keys): later keys are never looked at
+        logits, keep = weigh(scores.to(wide), rows)
+        weights = logits.add_(keep - 1, alpha=REMOVED).softmax(-1)
+        alive = keep.amax(-1, keepdim=True)  # (..., rows, 1), 0.0 for a row that keeps no key
+        outputs.append(weights @ values[:, :, : rows.stop] * alive)
+        if return_weights:
+            maps.append(F.pad(weights * alive, (0, T - rows.stop)))
+    return torch.cat(outputs, 2).to(v.dtype), torch.cat(maps, 2) if return_weights else None
+
+
+def threshold_relative_attention(
+    q, k, v, log_forget, *, threshold=0.0, block_size=BLOCK_SIZE, return_weights=False
+):
+    """Threshold relative attention (Opper et al. 2025): A_ij = softmax over surviving j of S_ij + delta_i * c_ij.
+
+    S_ij = q_i . k_j / sqrt(D); key j survives if j <= i and S_ij > threshold; c_ij counts the survivors from j to i.
+    q, k, v (B, H, T, D), q and k as the caller normalised them; log_forget = delta (B, H, T), all <= 0.
+    Returns (B, H, T, D), or with return_weights the pair of it and the weights (B, H, T, T).
+    Raises ValueError on shapes that do not match, an empty input, a positive log_forget, a block below 1, or a NaN
+    (found by one sum over each input, which costs T * D, not T * T: a sum is NaN if any term is).
+    """
+    check_inputs(q, k, v, log_forget, block_size)
+    weigh = thresholded(log_forget, threshold)
+    output, weights = attend(q, k, v, weigh, block_size, return_weights)
+    return (output, weights) if return_weights else output
+
+
+def check_inputs(q, k, v, log_forget, block_size):
+    """Raises ValueError naming the first argument of threshold_relative_attention that cannot be right."""
+    if q.ndim != 4 or q.numel() == 0:
+        raise ValueError(f"q has shape {tuple(q.shape)}; allowed: (B, H, T, D), none of them 0")
+    for name, given, allowed in (
+        ("k", k, q.shape),
+        ("v", v, q.shape),
+        ("log_forget", log_forget, q.shape[:3]),
+    ):
+        if given.shape != allowed:
+            raise ValueError(
+                f"{name} has shape {tuple(given.shape)}; allowed here: {tuple(allowed)}"
+            )
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}; allowed: 1 or more query rows")
+    for name, given in (("q", q), ("k", k), ("v", v), ("log_forget", log_forget)):
+        if given.sum().isnan():
+            raise ValueError(
+                f"{name} contains NaN, or infinities of both signs; allowed: finite numbers"
+            )
+    if log_forget.max() > 0:
+        raise ValueError(f"log_forget reaches {log_forget.max():.4g}; allowed: at most 0")
+
+
+class Attention(nn.Module):
+    """Multi-head causal self-attention without positions (NoPE); subclasses change how keys are weighed.
+
+    q and k are RMS-normalised per head without a learned scale, so that scores lie in [-sqrt(D), sqrt(D)].
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.n_head = config.n_head
+        self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.output = nn.Linear(config.d_model, config.d_model, bias=False)
+
+    def heads(self, x):
+        """x (B, T, d_model) -> q, k, v, each (B, H, T, D)."""
+        q, k, v = self.project(x).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
+        return F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:]), v
+
+    def weighing(self, x, q):
+        """The rule weigh(scores, rows) -> logits, keep, which attend applies to each block of rows."""
+        return lambda scores, rows: (scores, causal(scores, rows))
+
+    def forward(self, x, return_weights=False):
+        q, k, v = self.heads(x)
+        output, weights = attend(q, k, v, self.weighing(x, q), return_weights=return_weights)
+        return self.output(output.transpose(1, 2).flatten(2)), weights
+
+
+class GatedAttention(Attention):
+    """Attention with a gate for each token and head: delta = log sigmoid(w_h . x + b_h)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.gate = nn.Linear(config.d_model, config.n_head)
+
+    def log_forget(self, x):
+        """x (B, T, d_model) -> delta (B, H, T), all <= 0."""
+        return F.logsigmoid(self.gate(x)).mT
+
+
+class ThresholdRelativeAttention(GatedAttention):
+    """TRA: selective sparsity and contextualised relative distance, both."""
+
+    def weighing(self, x, q):
+        return thresholded(self.log_forget(x))
+
+
+def causal(scores, rows):
+    """1.0 where key j <= query i, else 0.0; (rows, keys)."""
+    return torch.ones_like(scores[0, 0]).tril_(rows.start)

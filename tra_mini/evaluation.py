@@ -1,0 +1,50 @@
+"""How often a model is right, by length, with intervals."""
+
+import math
+
+import torch
+
+TOKENS_AT_ONCE = (
+    2**12
+)  # bounds memory: attention holds about 64 rows * heads * this many numbers, a few times
+
+
+def wilson_interval(successes, n):
+    """95 % interval of a proportion (Wilson 1927): unlike the textbook's, it is not empty at 0 or n successes."""
+    z = 1.959964
+    centre, width = (
+        successes + z * z / 2,
+        z * math.sqrt(successes * (n - successes) / n + z * z / 4),
+    )
+    return max(0.0, (centre - width) / (n + z * z)), min(1.0, (centre + width) / (n + z * z))
+
+
+@torch.inference_mode()
+def accuracy_by_length(model, task, lengths, *, n, seed):
+    """How many sequences of task(batch, length, generator) the model answers without a single error.
+
+    Returns for each length a row: length, n sequences, exact_match (the share with every scored answer right) and its
+    Wilson 95 % interval low ... high, reads (scored answers) and per_read (the share of them that are right).
+    The same seed gives the same sequences of a length, whatever the other lengths are.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; allowed: 1 or more sequences")
+    device = next(model.parameters()).device
+    rows = []
+    for length in lengths:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
+        exact = right = reads = 0
+        at_once = max(1, TOKENS_AT_ONCE // length)
+        for done in range(0, n, at_once):
+            tokens, scored = task(min(at_once, n - done), length, generator=generator)
+            tokens, scored = tokens.to(device), scored[:, :-1].to(device)
+            correct = model(tokens).argmax(-1)[:, :-1] == tokens[:, 1:]  # (batch, length - 1)
+            exact += (correct | ~scored).all(-1).sum().item()
+            right += (correct & scored).sum().item()
+            reads += scored.sum().item()
+        low, high = wilson_interval(exact, n)
+        rows.append(
+            {"length": length, "n": n, "exact_match": exact / n, "low": low, "high": high}
+            | {"reads": reads, "per_read": right / reads}
+        )
+    return rows

@@ -1,0 +1,168 @@
+"""TRA's rivals and ablations: the same projections and the same q/k normalisation; only the weighing differs.
+
+Each class gives the rule weigh(scores, rows) -> logits, keep that attention.attend applies, under its formula.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from tra_mini.attention import (
+    Attention,
+    GatedAttention,
+    ThresholdRelativeAttention,
+    causal,
+    surviving,
+    survivor_distance,
+)
+
+
+def raw_distance(scores, rows):
+    """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
+    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
+    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
+
+
+class RoPE(Attention):
+    """softmax(S) with q and k rotated by position: pair m of the D/2 pairs turns by i / 10000^(2m/D) (Su et al. 2021)."""
+
+    def heads(self, x):
+        q, k, v = super().heads(x)
+        half = q.shape[-1] // 2
+        rate = 10000.0 ** (-torch.arange(half, device=x.device) / half)  # radians a token
+        angle = torch.arange(x.shape[1], device=x.device)[:, None] * rate  # (T, D/2)
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+
+        def rotate(u):
+            a, b = u[..., :half], u[..., half:]
+            return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
+
+        return rotate(q), rotate(k), v
+
+
+class ALiBi(Attention):
+    """softmax(S_ij - m_h (i - j)), m_h = 2^(-8h/H), h = 1 ... H (Press et al. 2022, sec. 3)."""
+
+    def weighing(self, x, q):
+        slopes = torch.tensor(alibi_slopes(self.n_head), device=x.device)[
+            :, None, None
+        ]  # (H, 1, 1)
+        return lambda scores, rows: (
+            scores - slopes.to(scores) * raw_distance(scores, rows),
+            causal(scores, rows),
+        )
+
+
+def alibi_slopes(n_head):
+    """2^(-8h/H); if H is no power of two, those of the power below, then every other one of the power above."""
+    power = 2 ** int(math.log2(n_head))
+    slopes = [2 ** (-8 * h / power) for h in range(1, power + 1)]
+    between = [2 ** (-4 * h / power) for h in range(1, 2 * power + 1, 2)]
+    return slopes + between[: n_head - power]
+
+
+class CoPE(Attention):
+    """softmax(S_ij + q_i . E[p_ij]), p_ij = sum over l = j..i of sigmoid(S_il) (Golovneva et al. 2024, eq. 4 to 7).
+
+    E is interpolated linearly between its rows, and p clamped to its end: the table is as long as training sequences.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.table = nn.Parameter(torch.zeros(config.cope_table, config.d_model // config.n_head))
+
+    def weighing(self, x, q):
+        by_position = q @ self.table.mT  # (B, H, T, positions)
+
+        def weigh(scores, rows):
+            keep = causal(scores, rows)
+            gates = scores.sigmoid() * keep
+            counted = gates.cumsum(-1)
+            position = (counted[..., -1:] - counted + gates).clamp(0, self.table.shape[0] - 1)
+            below = position.floor()
+            z = by_position[:, :, rows].to(scores.dtype)
+            z_below, z_above = (z.gather(-1, index.long()) for index in (below, position.ceil()))
+            return scores + torch.lerp(z_below, z_above, position - below), keep
+
+        return weigh
+
+
+class FoX(GatedAttention):
+    """softmax(S_ij + sum over l = j+1..i of log f_l), f_l = sigmoid(w . x_l + b) of the key (Lin et al. 2025, eq. 5)."""
+
+    def weighing(self, x, q):
+        forgotten = (
+            self.log_forget(x).double().cumsum(-1)
+        )  # (B, H, T): float64, then relative to the
+        # block's first row, so that nearby differences stay exact however long the sequence
+
+        def weigh(scores, rows):
+            relative = (forgotten[..., : rows.stop] - forgotten[..., rows.start, None]).to(scores)
+            return scores + relative[..., rows, None] - relative[..., None, :], causal(scores, rows)
+
+        return weigh
+
+
+class SparsityOnly(Attention):
+    """TRA without distance: softmax of S_ij over the keys with S_ij > 0."""
+
+    def weighing(self, x, q):
+        return lambda scores, rows: (scores, surviving(scores, rows))
+
+
+class SparsityRaw(GatedAttention):
+    """TRA with raw distance: softmax of S_ij + delta_i (i - j + 1) over the keys with S_ij > 0."""
+
+    def weighing(self, x, q):
+        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
+        return lambda scores, rows: (
+            torch.addcmul(scores, delta[:, :, rows], raw_distance(scores, rows) + 1),
+            surviving(scores, rows),
+        )
+
+
+class DistanceOnly(GatedAttention):
+    """Nothing removed, raw distance: softmax(S_ij + delta_i (i - j + 1))."""
+
+    def weighing(self, x, q):
+        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
+        return lambda scores, rows: (
+            torch.addcmul(scores, delta[:, :, rows], raw_distance(scores, rows) + 1),
+            causal(scores, rows),
+        )
+
+
+class ContextualOnly(GatedAttention):
+    """Nothing removed, distance counted over the keys with S > 0: softmax(S_ij + delta_i c_ij)."""
+
+    def weighing(self, x, q):
+        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
+
+        def weigh(scores, rows):
+            distance = survivor_distance(surviving(scores, rows))
+            return torch.addcmul(scores, delta[:, :, rows], distance), causal(scores, rows)
+
+        return weigh
+
+
+def sinusoids(length, d_model, device=None):
+    """Position vectors (length, d_model), sine and cosine of i / 10000^(2m/d_model) (Vaswani et al. 2017, sec. 3.5)."""
+    rate = 10000.0 ** (-torch.arange(0, d_model, 2, device=device) / d_model)
+    angle = torch.arange(length, device=device)[:, None] * rate  # (length, d_model / 2)
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
+
+
+MECHANISMS = {
+    "nope": Attention,  # no positions at all (Kazemnejad et al. 2023)
+    "sinusoidal": Attention,  # the model adds sinusoids to its embeddings
+    "rope": RoPE,
+    "alibi": ALiBi,
+    "cope": CoPE,
+    "fox": FoX,
+    "sparsity_only": SparsityOnly,
+    "sparsity_raw": SparsityRaw,
+    "distance_only": DistanceOnly,
+    "contextual_only": ContextualOnly,
+    "tra": ThresholdRelativeAttention,
+}
