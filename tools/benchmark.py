@@ -1,7 +1,6 @@
-"""Times one attention layer three ways, side by side: TRA written literally, TRA as in tra_mini, torch's fused softmax.
+"""Times one attention layer three ways in turn: TRA to the letter, ours, torch's fused softmax.
 
-Prints the ratios and writes figures/results/cost.json, from which figures/cost.svg is drawn. Each peak of memory is
-read in a process of its own.
+Prints the ratios and writes figures/results/cost.json, from which figures/cost.svg is drawn.
 """
 
 import argparse
@@ -63,7 +62,7 @@ def inputs(shape):
 
 
 def milliseconds(shape, backward, repeats):
-    """The median time of each form; they take turns, so that a slow moment of the machine meets them all."""
+    """The median time of each form; they take turns, so that a slow moment meets them all."""
     given = [tensor.requires_grad_(backward) for tensor in inputs(shape)]
     forms = {name: form for name, form in FORMS.items() if name != "naive" or shape[2] <= 4096}
     times = {name: [] for name in forms}
@@ -78,7 +77,7 @@ def milliseconds(shape, backward, repeats):
 
 
 def print_extra_memory(name, length):
-    """Prints by how many MB a forward pass without gradients raises this process's peak of memory."""
+    """Prints by how many MB a forward pass without gradients raises this process's peak."""
     given = inputs((1, 4, length, 16))
     with torch.no_grad():
         FORMS[name](*(tensor[:, :, :64] for tensor in given))  # libraries and thread pools, once
@@ -88,6 +87,7 @@ def print_extra_memory(name, length):
 
 
 def extra_memory(name, length):
+    """The same, in a process of its own: a peak never falls again within one."""
     command = [sys.executable, __file__, "--memory", name, str(length)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

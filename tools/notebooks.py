@@ -1,4 +1,4 @@
-"""Executes the notebooks in reading order and stores them normalised, so that doing it twice leaves no difference.
+"""Executes the notebooks in reading order and stores them normalised: twice leaves no difference.
 
 python tools/notebooks.py [NOTEBOOK ...]; without names, all of them.
 """
@@ -16,7 +16,7 @@ SECONDS_A_CELL = 300
 
 
 def execute(path):
-    """Runs a notebook in its own folder, in a fresh kernel; replaces the file only if every cell succeeded."""
+    """Runs a notebook in its own folder, in a fresh kernel; replaces it only if all succeed."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
@@ -31,7 +31,7 @@ def execute(path):
 
 
 def normalised(notebook):
-    """Readable cell ids in place of random ones; no versions, timings, widgets or other traces of one execution."""
+    """Readable cell ids in place of random ones; no versions, timings or widgets."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

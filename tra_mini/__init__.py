@@ -1,4 +1,4 @@
-"""Threshold relative attention, its rivals and a tiny GPT: a small reproduction of arXiv 2503.23174."""
+"""Threshold relative attention, its rivals and a tiny GPT: arXiv 2503.23174, reproduced small."""
 
 from tra_mini.attention import threshold_relative_attention
 from tra_mini.evaluation import accuracy_by_length

@@ -31,7 +31,7 @@ FIGURES = {  # file: which results it is drawn from, and how
 
 
 def table(runs):
-    """Worst seed and mean of the exact match, a line for each split and mechanism, a column for each length."""
+    """Worst seed and mean of the exact match: a block a split, a line a mechanism."""
     values = results.exact_matches(runs)
     lines = []
     for split in dict.fromkeys(split for split, _, _ in values):
@@ -64,16 +64,14 @@ def figures():
 
 
 def train_one(mechanism, seed, steps):
-    """Trains one model (or reads it, if it was trained before) and prints how it does at every length and split."""
+    """Trains one model, or reads it if it was trained before, and prints how well it does."""
     config = flip_flop_config(mechanism, seed) | {"steps": steps}
     model = trained(config)
-    print(
-        f"{model.parameter_count():,} parameters, {model.train_seconds:.0f} s; in {model_path(config)}"
-    )
+    print(f"{model.parameter_count():,} parameters, trained in {model.train_seconds:.0f} s")
+    print(f"kept in {model_path(config)}")
     for split, p_ignore in SPLITS.items():
-        rows = accuracy_by_length(
-            model, partial(flip_flop, p_ignore=p_ignore), LENGTHS[:6], n=20, seed=0
-        )
+        task = partial(flip_flop, p_ignore=p_ignore)
+        rows = accuracy_by_length(model, task, LENGTHS[:6], n=20, seed=0)
         print(f"{split:>16}", *(f"{row['length']}: {row['exact_match']:.2f}  " for row in rows))
 
 

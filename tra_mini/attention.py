@@ -1,6 +1,6 @@
-"""Threshold relative attention (TRA; Opper et al. 2025, arXiv 2503.23174), and the frame it shares with its rivals.
+"""Threshold relative attention (TRA, Opper et al. 2025, arXiv 2503.23174), what its rivals share.
 
-Notation: B batch, H heads, T tokens, D width of a head; i is a query's position, j a key's, j <= i.
+B batch, H heads, T tokens, D width of a head; i is the position of a query, j of a key, j <= i.
 """
 
 import math
@@ -9,31 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-BLOCK_SIZE = 64  # query rows at a time: whole training sequences, and small enough to stay in a processor's cache
-REMOVED = 1e30  # taken off a removed key's logit: its weight underflows to exactly 0, while -inf would make NaN of a dead row
+BLOCK_SIZE = 64  # query rows at a time: few enough to stay in a processor's cache
+REMOVED = 1e30  # off a removed key's logit: its weight is then exactly 0, and no dead row is NaN
 
 
 def surviving(scores, rows, threshold=0.0):
-    """K_ij = 1.0 where key j survives for query i (j <= i and S_ij > threshold), else 0.0; (..., rows, keys).
-
-    A mask of floats: on a processor, counting, adding and comparing are all several times faster than with booleans.
-    """
-    keep = scores.detach().clone().gt_(threshold)
-    keep[..., rows.start :].tril_()  # only the last square of a block holds keys later than a query
+    """K_ij = 1.0 where key j survives for query i: j <= i, S_ij > threshold; (B, H, rows, keys)."""
+    keep = scores.detach().clone().gt_(threshold)  # floats: several times faster than booleans
+    keep[..., rows.start :].tril_()  # only a block's last square holds keys later than a query
     return keep
 
 
 def survivor_distance(keep):
-    """Contextualised distance: c_ij = how many surviving keys l there are with j <= l <= i; keep as surviving gives it."""
+    """Contextualised distance: c_ij = how many keys l from j to i survive; (B, H, rows, keys)."""
     survivors = keep.cumsum(-1)  # exact in float32 up to 2^24 keys
     return (survivors[..., -1:] - survivors).add_(keep)
 
 
 def thresholded(log_forget, threshold=0.0):
-    """TRA's rule: remove every key whose score is not above the threshold, count distance over those that stay.
-
-    logit_ij = S_ij + delta_i * c_ij, with delta = log_forget (B, H, T) <= 0, one gate for each query and head.
-    """
+    """TRA's rule: only survivors stay, and logit_ij = S_ij + delta_i * c_ij, delta = log_forget."""
 
     def weigh(scores, rows):
         keep = surviving(scores, rows, threshold)
@@ -43,11 +37,11 @@ def thresholded(log_forget, threshold=0.0):
 
 
 def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
-    """Causal attention, a block of query rows at a time, so that memory grows with T and not with T * T.
+    """Causal attention, a block of query rows at a time: memory grows with T, not with T * T.
 
-    q, k, v (B, H, T, D); weigh(scores, rows) -> logits and keep (1.0 or 0.0) of the queries in the slice rows and the
-    keys up to its end. A removed key weighs exactly 0; a row that keeps no key is silent: all zeros, never NaN.
-    Returns the output (B, H, T, D), and the weights (B, H, T, T) if asked for, else None.
+    weigh(scores, rows) -> logits and keep (1.0 or 0.0) of the queries in the slice rows and the
+    keys up to its end. A removed key weighs exactly 0; a row that keeps no key is all zeros.
+    q, k, v (B, H, T, D) -> output (B, H, T, D), and weights (B, H, T, T) if asked for, else None.
     """
     T, D = q.shape[2:]
     q = q / math.sqrt(D)
@@ -56,9 +50,7 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
     outputs, maps = [], []
     for first in range(0, T, block_size):
         rows = slice(first, min(first + block_size, T))
-        scores = (
-            q[:, :, rows] @ k[:, :, : rows.stop].mT
-        )  # (B, H, rows, keys): later keys are never looked at
+        scores = q[:, :, rows] @ k[:, :, : rows.stop].mT  # (B, H, rows, keys): no later keys
         logits, keep = weigh(scores.to(wide), rows)
         weights = logits.add_(keep - 1, alpha=REMOVED).softmax(-1)
         alive = keep.amax(-1, keepdim=True)  # (..., rows, 1), 0.0 for a row that keeps no key
@@ -71,13 +63,14 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
 def threshold_relative_attention(
     q, k, v, log_forget, *, threshold=0.0, block_size=BLOCK_SIZE, return_weights=False
 ):
-    """Threshold relative attention (Opper et al. 2025): A_ij = softmax over surviving j of S_ij + delta_i * c_ij.
+    """TRA (Opper et al. 2025): A_ij = softmax over the surviving j of S_ij + delta_i * c_ij.
 
-    S_ij = q_i . k_j / sqrt(D); key j survives if j <= i and S_ij > threshold; c_ij counts the survivors from j to i.
-    q, k, v (B, H, T, D), q and k as the caller normalised them; log_forget = delta (B, H, T), all <= 0.
+    S_ij = q_i . k_j / sqrt(D); key j survives if j <= i and S_ij > threshold; c_ij counts the
+    survivors from j to i. q, k, v (B, H, T, D), q and k as the caller normalised them;
+    log_forget = delta (B, H, T) <= 0, one gate for each query and head.
     Returns (B, H, T, D), or with return_weights the pair of it and the weights (B, H, T, T).
-    Raises ValueError on shapes that do not match, an empty input, a positive log_forget, a block below 1, or a NaN
-    (found by one sum over each input, which costs T * D, not T * T: a sum is NaN if any term is).
+    Raises ValueError for shapes that do not match, an empty input, a positive log_forget, a block
+    below 1, or NaN, which a sum over each input finds in T * D steps: it is NaN if any term is.
     """
     check_inputs(q, k, v, log_forget, block_size)
     weigh = thresholded(log_forget, threshold)
@@ -86,33 +79,26 @@ def threshold_relative_attention(
 
 
 def check_inputs(q, k, v, log_forget, block_size):
-    """Raises ValueError naming the first argument of threshold_relative_attention that cannot be right."""
+    """Raises ValueError for the first argument of threshold_relative_attention that is wrong."""
     if q.ndim != 4 or q.numel() == 0:
         raise ValueError(f"q has shape {tuple(q.shape)}; allowed: (B, H, T, D), none of them 0")
-    for name, given, allowed in (
-        ("k", k, q.shape),
-        ("v", v, q.shape),
-        ("log_forget", log_forget, q.shape[:3]),
-    ):
-        if given.shape != allowed:
-            raise ValueError(
-                f"{name} has shape {tuple(given.shape)}; allowed here: {tuple(allowed)}"
-            )
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; allowed: 1 or more query rows")
-    for name, given in (("q", q), ("k", k), ("v", v), ("log_forget", log_forget)):
+    inputs = {"q": q, "k": k, "v": v, "log_forget": log_forget}
+    for name, given in inputs.items():
+        shape = q.shape[:3] if name == "log_forget" else q.shape
+        if given.shape != shape:
+            raise ValueError(f"{name} has shape {tuple(given.shape)}; allowed: {tuple(shape)}")
         if given.sum().isnan():
-            raise ValueError(
-                f"{name} contains NaN, or infinities of both signs; allowed: finite numbers"
-            )
+            raise ValueError(f"{name} contains NaN (or both infinities); allowed: finite numbers")
     if log_forget.max() > 0:
         raise ValueError(f"log_forget reaches {log_forget.max():.4g}; allowed: at most 0")
 
 
 class Attention(nn.Module):
-    """Multi-head causal self-attention without positions (NoPE); subclasses change how keys are weighed.
+    """Multi-head causal self-attention without positions; subclasses weigh keys in other ways.
 
-    q and k are RMS-normalised per head without a learned scale, so that scores lie in [-sqrt(D), sqrt(D)].
+    q and k are RMS-normalised per head, without a learned scale: scores are within +- sqrt(D).
     """
 
     def __init__(self, config):
@@ -127,7 +113,7 @@ class Attention(nn.Module):
         return F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:]), v
 
     def weighing(self, x, q):
-        """The rule weigh(scores, rows) -> logits, keep, which attend applies to each block of rows."""
+        """The rule weigh(scores, rows) -> logits, keep that attend applies to blocks of rows."""
         return lambda scores, rows: (scores, causal(scores, rows))
 
     def forward(self, x, return_weights=False):

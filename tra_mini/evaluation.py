@@ -10,7 +10,7 @@ TOKENS_AT_ONCE = (
 
 
 def wilson_interval(successes, n):
-    """95 % interval of a proportion (Wilson 1927): unlike the textbook's, it is not empty at 0 or n successes."""
+    """95 % interval of a proportion (Wilson 1927), which is not empty even at 0 or n successes."""
     z = 1.959964
     centre, width = (
         successes + z * z / 2,
@@ -21,11 +21,11 @@ def wilson_interval(successes, n):
 
 @torch.inference_mode()
 def accuracy_by_length(model, task, lengths, *, n, seed):
-    """How many sequences of task(batch, length, generator) the model answers without a single error.
+    """How often the model answers sequences of task(batch, length, generator) without an error.
 
-    Returns for each length a row: length, n sequences, exact_match (the share with every scored answer right) and its
-    Wilson 95 % interval low ... high, reads (scored answers) and per_read (the share of them that are right).
-    The same seed gives the same sequences of a length, whatever the other lengths are.
+    Returns a row for each length: length, n sequences, exact_match (the share of them in which
+    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored answers)
+    and per_read (the share of those that are right). A length's sequences depend on the seed alone.
     """
     if n < 1:
         raise ValueError(f"n is {n}; allowed: 1 or more sequences")

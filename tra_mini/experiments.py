@@ -1,21 +1,14 @@
-"""Named experiments: grids of mechanism x seed, run side by side, every finished run kept at once."""
+"""Named experiments: grids of mechanism x seed, of which every finished run is kept at once."""
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-
-import torch
-from tqdm import tqdm
 
 from tra_mini import results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
+from tra_mini.parallel import advance, run_all
 from tra_mini.rivals import MECHANISMS
 from tra_mini.tasks import flip_flop
 from tra_mini.training import train
@@ -35,7 +28,7 @@ def flip_flop_config(mechanism, seed):
 
 
 def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens):
-    """A run's config for each seed and mechanism: it is tested on about so many tokens a split and length."""
+    """A run's config for each seed and mechanism; tokens: how many test each length and split."""
     testing = {"splits": splits, "lengths": lengths, "tokens": tokens}
     return [
         flip_flop_config(mechanism, seed) | {"testing": testing}
@@ -48,7 +41,7 @@ EXPERIMENTS = {
     "headline": flip_flop_grid(("tra", "fox", "alibi", "rope"), range(3), SPLITS, LENGTHS, 2**15),
     "flip_flop": flip_flop_grid(MECHANISMS, range(5), SPLITS, LENGTHS, 2**16),
     "flip_flop_long": [
-        config  # one run for each split: these take minutes each, and what has finished should be kept
+        config  # a run for each split: they take minutes, and what has finished is kept
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
         for config in flip_flop_grid(["tra"], range(5), {split: p_ignore}, [16384, 65536], 2**16)
     ],
@@ -56,7 +49,7 @@ EXPERIMENTS = {
 
 
 def sequences(length, tokens):
-    """How many sequences of this length are tested: about so many tokens in all, 512 sequences at most."""
+    """How many sequences of this length hold about so many tokens, 512 at most."""
     return max(1, min(512, tokens // length))
 
 
@@ -68,7 +61,7 @@ def model_path(config):
 
 
 def trained(config, on_step=None):
-    """The model of a flip-flop config: read from .cache/models if it was trained there before, else trained and kept."""
+    """The model of a config: read from .cache/models if trained before, else trained and kept."""
     return train(
         GPTConfig(mechanism=config["mechanism"], **{name: config[name] for name in MODEL}),
         partial(flip_flop, p_ignore=config["p_ignore"]),
@@ -79,7 +72,7 @@ def trained(config, on_step=None):
 
 
 def effort(config):
-    """Rough work in milliseconds on one core, for the time left: a training step, and a test row of each length."""
+    """Rough milliseconds on one core, for the time left: of a step, of each length's test."""
     tests = {
         length: sequences(length, config["testing"]["tokens"]) * (length / 100 + length**2 / 35000)
         for length in config["testing"]["lengths"]
@@ -102,31 +95,12 @@ def run(config):
     return {"config": config, "train_seconds": round(model.train_seconds, 1), "rows": rows}
 
 
-def advance(milliseconds):
-    """Tells the process that shows the progress bar."""
-    if worker_progress is not None:
-        with worker_progress.get_lock():
-            worker_progress.value += milliseconds
-
-
-worker_progress = None
-
-
-def start_worker(progress):
-    """One torch thread a process: two processes of one thread are faster here than one of two."""
-    global worker_progress
-    worker_progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    torch.set_num_threads(results.ENVIRONMENT["threads"])
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # no orphans
-
-
 def run_experiment(name, folder=RESULTS):
-    """Computes the runs of a named experiment that folder/NAME.json does not hold yet -> all of its runs.
+    """Computes the runs of a named experiment that folder/NAME.json does not hold -> all its runs.
 
-    Each run is kept as it finishes, under its whole config: after Ctrl-C, a crash or kill -9 the same call goes on.
-    Raises ValueError for an unknown name or an unwritable folder, RuntimeError if runs failed (the others are kept).
+    Each is kept as it finishes, under its whole config: after Ctrl-C, a crash or kill -9 the same
+    call goes on. Raises ValueError for an unknown name or an unwritable folder, and RuntimeError if
+    runs failed, after all others were kept.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
@@ -135,47 +109,31 @@ def run_experiment(name, folder=RESULTS):
     path = Path(folder) / f"{name}.json"
     done = [run["config"] for run in results.finished(path)]
     missing = [config for config in EXPERIMENTS[name] if config not in done]
-    print(
-        f"{name}: {len(EXPERIMENTS[name]) - len(missing)} of {len(EXPERIMENTS[name])} runs are in {path}"
-    )
-    context = multiprocessing.get_context("spawn")
-    progress = context.Value("d", 0.0)
+    kept = len(EXPERIMENTS[name]) - len(missing)
+    print(f"{name}: {kept} of {len(EXPERIMENTS[name])} runs are in {path}", flush=True)
     work = sum(
         config["steps"] * step + sum(tests.values()) * len(config["testing"]["splits"])
         for config in missing
         for step, tests in [effort(config)]
     )
-    pool = ProcessPoolExecutor(os.cpu_count(), context, start_worker, (progress,))
-    pending = {pool.submit(run, config) for config in missing}
-    failures = []
-    form = "{percentage:3.0f} % |{bar}| {elapsed} gone, about {remaining} left"
-    bar = tqdm(total=work, bar_format=form, disable=None, smoothing=0)
     try:
-        while pending:
-            ended, pending = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
-            for future in ended:
-                if future.exception() is None:
-                    results.keep(path, future.result())
-                else:
-                    failures.append(future.exception())
-            bar.update(progress.value - bar.n)
+        failures = run_all(
+            run,
+            missing,
+            partial(results.keep, path),
+            work=work,
+            threads=results.ENVIRONMENT["threads"],
+        )
     except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise KeyboardInterrupt(
-            f"stopped; finished runs are in {path}, the same command goes on"
-        ) from None
-    finally:
-        bar.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+        message = f"stopped; finished runs are in {path}, the same command goes on"
+        raise KeyboardInterrupt(message) from None
     if failures:
-        raise RuntimeError(
-            f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
-        ) from failures[0]
+        message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
+        raise RuntimeError(message) from failures[0]
     return stored(name, folder)
 
 
 def stored(name, folder=RESULTS):
-    """The runs of a named experiment in folder/NAME.json that belong to its present grid, in the grid's order."""
+    """The runs in folder/NAME.json that belong to the experiment's present grid, in its order."""
     runs = results.load(Path(folder) / f"{name}.json")["runs"]
     return [run for config in EXPERIMENTS[name] for run in runs if run["config"] == config]

@@ -11,7 +11,7 @@ from tra_mini.rivals import MECHANISMS, sinusoids
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Settings of a GPT. Raises ValueError for an unknown mechanism or widths that do not divide."""
+    """Settings of a GPT. ValueError for an unknown mechanism or widths that do not divide."""
 
     vocab_size: int = 5
     mechanism: str = "tra"
@@ -66,8 +66,9 @@ class GPT(nn.Module):
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
 
     def forward(self, tokens, return_weights=False):
-        """tokens (B, T) -> logits (B, T, vocab_size); with return_weights also a list of weights (B, H, T, T), a layer each.
+        """tokens (B, T) -> logits (B, T, vocab_size).
 
+        With return_weights the pair of it and a list of attention weights, (B, H, T, T) a layer.
         Raises ValueError for an empty batch, or tokens outside the vocabulary.
         """
         if tokens.ndim != 2 or tokens.numel() == 0:
@@ -89,7 +90,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def generate(self, tokens, new_tokens, generator=None):
-        """Continues tokens (B, T) to (B, T + new_tokens): sampled with a generator, the likeliest token without."""
+        """Continues tokens to (B, T + new_tokens): sampled with a generator, greedily without."""
         for _ in range(new_tokens):
             logits = self(tokens)[:, -1]  # (B, vocab_size)
             if generator is None:

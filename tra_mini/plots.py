@@ -23,18 +23,12 @@ STYLE = {  # Okabe and Ito's colours; marker and line tell mechanisms apart in g
     "sparsity_only": ("removal only", "#E69F00", "^", ":"),
 }
 RIVALS = ("tra", "fox", "alibi", "cope", "rope", "sinusoidal", "nope")
-GRID = {  # the ablation: rows by removal, columns by distance
-    "nothing removed": {
-        "no distance": "nope",
-        "raw": "distance_only",
-        "contextual": "contextual_only",
-    },
-    "score ≤ 0 removed": {
-        "no distance": "sparsity_only",
-        "raw": "sparsity_raw",
-        "contextual": "tra",
-    },
+DISTANCES = ("no distance", "raw distance", "contextual distance")
+ABLATION = {  # a row of the figure by removal: a mechanism for each of the DISTANCES
+    "nothing removed": ("nope", "distance_only", "contextual_only"),
+    "scores ≤ 0 removed": ("sparsity_only", "sparsity_raw", "tra"),
 }
+SPLIT_STYLE = (("#009E73", "o", "-"), ("#D55E00", "s", "--"), ("#0072B2", "^", ":"))
 SPLIT_TITLE = {
     "in_distribution": "as in training (ignore 0.8)",
     "sparse": "sparse (ignore 0.98)",
@@ -60,7 +54,7 @@ def draw_lengths(ax, title=None):
 
 
 def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
-    """A faint line for every seed of a mechanism, and a marked line through the worst at each length."""
+    """A faint line for every seed of a mechanism, a marked one for the worst at each length."""
     curves = [curve(run, split) for run in runs if run["config"]["mechanism"] == mechanism]
     for lengths, values in curves:
         ax.plot(lengths, values, color=colour, linestyle=line, linewidth=0.8, alpha=0.45)
@@ -68,12 +62,20 @@ def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
     ax.plot(curves[0][0], worst, color=colour, marker=marker, linestyle=line, label=label)
 
 
-def seeds_of(runs):
-    return len({run["config"]["seed"] for run in runs})
+def finish(figure, title, runs, columns):
+    """The title, which says what the lines are, and the legend below all panels."""
+    seeds = len({run["config"]["seed"] for run in runs})
+    figure.suptitle(
+        f"{title}, trained at {TRAINING['length']} tokens (dotted). Faint lines: each of {seeds}"
+        " seeds; marked line: the worst of them"
+    )
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    figure.legend(handles[::-1], labels[::-1], **place)
 
 
 def length_generalisation(runs, mechanisms=RIVALS, splits=tuple(SPLITS)):
-    """Exact match against length, a panel a split: a faint line for every seed, the marked line for the worst."""
+    """Exact match against length, a panel a split, a line a mechanism."""
     figure = Figure(figsize=(3.6 * len(splits), 4.2), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for ax, split in zip(axes, splits, strict=True):
@@ -83,79 +85,44 @@ def length_generalisation(runs, mechanisms=RIVALS, splits=tuple(SPLITS)):
             draw_seeds(ax, runs, split, mechanism, colour, marker, line, label)
         ax.set_xlabel("length (tokens)")
     axes[0].set_ylabel("sequences without an error (share)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles[::-1],
-        labels[::-1],
-        loc="outside lower center",
-        ncols=len(mechanisms),
-        frameon=False,
-    )
-    figure.suptitle(
-        f"Flip-flops, trained at {TRAINING['length']} tokens (dotted); {seeds_of(runs)} seeds: faint lines"
-        " each, marked line the worst at each length"
-    )
+    finish(figure, "Flip-flops", runs, len(mechanisms))
     return figure
 
 
 def ablation(runs):
-    """Removal (rows) by distance (columns): the worst of all seeds against length, a line a split."""
+    """Exact match against length: rows by removal, columns by distance, a line a split."""
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    lines = {
-        "in_distribution": ("#009E73", "o", "-"),
-        "sparse": ("#D55E00", "s", "--"),
-        "dense": ("#0072B2", "^", ":"),
-    }
-    for row, (removal, by_distance) in zip(axes, GRID.items(), strict=True):
-        row[0].set_ylabel(f"{removal}\n\nexact match (share)")
-        for ax, (distance, mechanism) in zip(row, by_distance.items(), strict=True):
-            draw_lengths(ax, f"{distance}: {STYLE[mechanism][0]}")
-            for split, (colour, marker, line) in lines.items():
-                draw_seeds(ax, runs, split, mechanism, colour, marker, line, SPLIT_TITLE[split])
+    for row, (removal, mechanisms) in zip(axes, ABLATION.items(), strict=True):
+        row[0].set_ylabel("sequences without an error")
+        for ax, distance, mechanism in zip(row, DISTANCES, mechanisms, strict=True):
+            draw_lengths(ax, f"{removal}, {distance}\n({mechanism})")
+            for split, style in zip(SPLITS, SPLIT_STYLE, strict=True):
+                draw_seeds(ax, runs, split, mechanism, *style, SPLIT_TITLE[split])
     for ax in axes[-1]:
         ax.set_xlabel("length (tokens)")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
-    )
-    figure.suptitle(
-        f"Removal by distance, {seeds_of(runs)} seeds: faint lines each, marked line the worst"
-    )
+    finish(figure, "Removal by distance", runs, 3)
     return figure
 
 
 def cost(table):
-    """Time and memory of one attention layer against length: the literal TRA, ours, and fused softmax attention."""
+    """Time and memory of an attention layer against length; table: see tools/benchmark.py."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     panels = {
         "forward_ms": "forward (ms)",
         "both_ms": "forward and backward (ms)",
         "memory_mb": "extra memory, forward (MB)",
     }
-    styles = {
-        "naive": ("#000000", "x", ":"),
-        "blocked": ("#D55E00", "o", "-"),
-        "fused": ("#0072B2", "s", "--"),
-    }
-    labels = {
-        "naive": "TRA, whole matrix, literally",
-        "blocked": "TRA, ours",
-        "fused": "softmax, torch's fused",
+    forms = {
+        "naive": ("#000000", "x", ":", "TRA to the letter, whole matrix"),
+        "blocked": ("#D55E00", "o", "-", "TRA in blocks of rows, ours"),
+        "fused": ("#0072B2", "s", "--", "plain softmax, torch's fused kernel"),
     }
     for ax, (quantity, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for form, (colour, marker, line) in styles.items():
-            points = [
-                (row["T"], row[quantity])
-                for row in table
-                if row["form"] == form and row.get(quantity)
-            ]
-            ax.plot(
-                *zip(*points, strict=True),
-                color=colour,
-                marker=marker,
-                linestyle=line,
-                label=labels[form],
-            )
+        for form, (colour, marker, line, label) in forms.items():
+            rows = [row for row in table if row["form"] == form and row[quantity]]
+            lengths, values = [row["T"] for row in rows], [row[quantity] for row in rows]
+            ax.plot(lengths, values, color=colour, marker=marker, linestyle=line, label=label)
         ax.set(xscale="log", yscale="log", xlabel="length T (tokens)", title=title)
         ax.set_xscale("log", base=2)
         ax.grid(color="0.92")
@@ -165,14 +132,14 @@ def cost(table):
 
 
 def show(figure, alt):
-    """Displays a figure in a notebook as a PNG with alternative text, which says what is to be seen."""
+    """Displays a figure in a notebook, as a PNG with alternative text that says what is seen."""
     png = io.BytesIO()
     figure.savefig(png, dpi=110, facecolor="white", metadata={"Software": None})
     display(Image(png.getvalue(), alt=alt))
 
 
 def save(figure, path):
-    """Writes an SVG without a date, a version or random ids, so that redrawing the same figure leaves the same bytes."""
+    """Writes an SVG without date, version or random ids: the same figure gives the same bytes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "tra_mini", "svg.fonttype": "path"}):

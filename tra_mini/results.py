@@ -1,4 +1,4 @@
-"""Results files, figures/results/NAME.json: one file an experiment, one line a run, never half written."""
+"""Results files, figures/results/NAME.json: one an experiment, a line a run, never half written."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ ENVIRONMENT = {"torch": torch.__version__.split("+")[0], "threads": 1, "device":
 
 
 def load(path):
-    """The contents of a results file. ValueError if it is cut off, no results file, or of another schema."""
+    """The contents of a results file. ValueError if it is cut off or of another schema."""
     try:
         contents = json.loads(Path(path).read_text())
         schema = contents["schema"]
@@ -28,7 +28,8 @@ def load(path):
 def finished(path):
     """The runs kept at path in this environment; [] if there is no such file.
 
-    A file that load refuses, or of another environment, is renamed to NAME.json.aside-1 (-2, ...), never overwritten.
+    A file that load refuses, or of another environment, is never overwritten: it is renamed to
+    NAME.json.aside-1 (-2, ...).
     """
     if not Path(path).exists():
         return []
@@ -71,7 +72,7 @@ def check_writable(folder):
 
 
 def keep(path, run):
-    """Adds a finished run to the file at path: written beside it, then renamed; safe among several processes."""
+    """Adds a finished run to the file at path, safely among several processes."""
     path = Path(path)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -84,7 +85,7 @@ def keep(path, run):
 
 
 def write(path, text):
-    """Replaces the file at path in one step: after a crash it holds the old text or the new, never a part."""
+    """Replaces the file at path in one step: after a crash it holds the old text or the new."""
     beside = Path(f"{path}.{os.getpid()}")
     with open(beside, "w") as file:
         file.write(text)

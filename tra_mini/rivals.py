@@ -1,6 +1,6 @@
-"""TRA's rivals and ablations: the same projections and the same q/k normalisation; only the weighing differs.
+"""TRA's rivals and ablations: the same projections and q/k normalisation, another weighing.
 
-Each class gives the rule weigh(scores, rows) -> logits, keep that attention.attend applies, under its formula.
+Under each formula: the rule weigh(scores, rows) -> logits, keep that attention.attend applies.
 """
 
 import math
@@ -25,7 +25,7 @@ def raw_distance(scores, rows):
 
 
 class RoPE(Attention):
-    """softmax(S) with q and k rotated by position: pair m of the D/2 pairs turns by i / 10000^(2m/D) (Su et al. 2021)."""
+    """softmax(S) after pair m of q and of k is turned by i / 10000^(2m/D) (Su et al. 2021)."""
 
     def heads(self, x):
         q, k, v = super().heads(x)
@@ -55,7 +55,7 @@ class ALiBi(Attention):
 
 
 def alibi_slopes(n_head):
-    """2^(-8h/H); if H is no power of two, those of the power below, then every other one of the power above."""
+    """2^(-8h/H); for other H those of the power of two below, then every other of the one above."""
     power = 2 ** int(math.log2(n_head))
     slopes = [2 ** (-8 * h / power) for h in range(1, power + 1)]
     between = [2 ** (-4 * h / power) for h in range(1, 2 * power + 1, 2)]
@@ -63,9 +63,9 @@ def alibi_slopes(n_head):
 
 
 class CoPE(Attention):
-    """softmax(S_ij + q_i . E[p_ij]), p_ij = sum over l = j..i of sigmoid(S_il) (Golovneva et al. 2024, eq. 4 to 7).
+    """softmax(S_ij + q_i . E[p_ij]), p_ij = sum over l = j..i of sigmoid(S_il).
 
-    E is interpolated linearly between its rows, and p clamped to its end: the table is as long as training sequences.
+    E is interpolated between its rows, and p clamped to its last (Golovneva et al. 2024).
     """
 
     def __init__(self, config):
@@ -89,13 +89,11 @@ class CoPE(Attention):
 
 
 class FoX(GatedAttention):
-    """softmax(S_ij + sum over l = j+1..i of log f_l), f_l = sigmoid(w . x_l + b) of the key (Lin et al. 2025, eq. 5)."""
+    """softmax(S_ij + sum over l = j+1..i of log f_l), a gate f_l for each key (Lin et al. 2025)."""
 
     def weighing(self, x, q):
-        forgotten = (
-            self.log_forget(x).double().cumsum(-1)
-        )  # (B, H, T): float64, then relative to the
-        # block's first row, so that nearby differences stay exact however long the sequence
+        # float64, then relative to the block: near differences stay exact in the longest sequence
+        forgotten = self.log_forget(x).double().cumsum(-1)  # (B, H, T)
 
         def weigh(scores, rows):
             relative = (forgotten[..., : rows.stop] - forgotten[..., rows.start, None]).to(scores)
@@ -147,7 +145,7 @@ class ContextualOnly(GatedAttention):
 
 
 def sinusoids(length, d_model, device=None):
-    """Position vectors (length, d_model), sine and cosine of i / 10000^(2m/d_model) (Vaswani et al. 2017, sec. 3.5)."""
+    """Sine and cosine of i / 10000^(2m/d_model), (length, d_model) (Vaswani et al. 2017)."""
     rate = 10000.0 ** (-torch.arange(0, d_model, 2, device=device) / d_model)
     angle = torch.arange(length, device=device)[:, None] * rate  # (length, d_model / 2)
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)

@@ -7,13 +7,13 @@ WRITE, READ, IGNORE, ZERO = range(4)
 
 
 def flip_flop(batch, length, p_ignore, generator):
-    """Flip-flop strings (Liu et al. 2023, sec. 3): write, read and ignore instructions, each followed by a bit.
+    """Flip-flop strings (Liu et al. 2023): write, read and ignore instructions, each before a bit.
 
-    A read's bit is the bit of the latest write; every other bit is a coin's. The first instruction is a write, the
-    last a read; each between is an ignore with probability p_ignore, else a write or a read, equally likely.
-
-    Returns tokens (batch, length) over VOCABULARY, and scored (batch, length) bool, True where the next token is a
-    read's bit. Raises ValueError if batch is below 1, length odd or below 4, or p_ignore outside [0, 1].
+    A read's bit is that of the latest write; every other bit is a coin's. The first instruction is
+    a write, the last a read, each between an ignore with probability p_ignore, else either evenly.
+    Returns tokens (batch, length) over VOCABULARY, and scored (batch, length) bool, True where the
+    next token is a read's bit. Raises ValueError if batch is below 1, length odd or below 4, or
+    p_ignore outside [0, 1].
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}; allowed: 1 or more")
@@ -36,7 +36,7 @@ def flip_flop(batch, length, p_ignore, generator):
 
 
 def encode(text):
-    """The published text form, such as "w0i1r0" -> tokens (length,). ValueError for other characters."""
+    """The published text form, such as "w0i1r0" -> tokens (length,). ValueError for other text."""
     unknown = sorted(set(text) - set(VOCABULARY))
     if unknown:
         raise ValueError(

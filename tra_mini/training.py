@@ -23,7 +23,7 @@ def learning_rate_at(step, steps, peak):
 
 
 def next_token_loss(model, tokens, scored):
-    """Mean cross-entropy, in nats, of the tokens that follow the scored ones; tokens and scored (B, T)."""
+    """Mean cross-entropy (nats) of the tokens that follow scored ones; tokens and scored (B, T)."""
     scored = scored[:, :-1]  # what follows the last token is unknown
     return F.cross_entropy(model(tokens)[:, :-1][scored], tokens[:, 1:][scored])
 
@@ -41,13 +41,14 @@ def train(
     checkpoint=None,
     on_step=None,
 ):
-    """Trains a GPT of this config on task(batch, length, generator): AdamW, clipped at 1, loss only where scored.
+    """Trains a GPT on task(batch, length, generator): AdamW, clipped at 1, loss only where scored.
 
-    The same arguments, thread count and machine give the same weights to the bit. With a checkpoint (a path) the state
-    is kept every 100 steps: after Ctrl-C the same call goes on from there, to the same weights; after the end it
-    returns at once. A bar shows progress on a terminal, unless on_step, a function called after each step, is given.
-    Returns the GPT, with the seconds that training took as its attribute train_seconds.
-    Raises ValueError for numbers that make no sense, a device that cannot be used, or another call's checkpoint.
+    The same arguments, thread count and machine give the same weights to the bit. With checkpoint,
+    a path, the state is kept every 100 steps: after Ctrl-C the same call goes on from there, to the
+    same weights; after the end it returns at once. A bar shows progress on a terminal, unless
+    on_step is given: a function called after each step.
+    Returns the GPT, with the seconds that training took as its attribute train_seconds. Raises
+    ValueError for impossible numbers, an unusable device, or a checkpoint of other settings.
     """
     for name, given in (("steps", steps), ("length", length), ("batch", batch)):
         if given < 1:
@@ -107,7 +108,7 @@ def name_of(task):
 
 
 def save(path, settings, model, optimizer, generator, step, seconds):
-    """Keeps all that training needs to go on: written beside path, then renamed, so path is never half a file."""
+    """Keeps what training needs to go on: written beside path, then renamed: never half a file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     state = {"settings": settings, "step": step, "seconds": seconds, "model": model.state_dict()}
     state |= {"optimizer": optimizer.state_dict(), "generator": generator.get_state()}
@@ -116,7 +117,7 @@ def save(path, settings, model, optimizer, generator, step, seconds):
 
 
 def restore(path, settings, model, optimizer, generator):
-    """Puts back what save kept -> steps and seconds done. ValueError if it was kept by a call with other settings."""
+    """Puts back what save kept -> steps and seconds done. ValueError if settings differ."""
     state = torch.load(path, weights_only=True)
     if state["settings"] != settings:
         raise ValueError(f"checkpoint {path} holds {state['settings']}; allowed here: {settings}")
