@@ -20,6 +20,17 @@ def surviving(scores, rows, threshold=0.0):
     return keep
 
 
+def raw_distance(scores, rows):
+    """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
+    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
+    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
+
+
+def causal(scores, rows):
+    """1.0 where key j <= query i, else 0.0; (rows, keys)."""
+    return torch.ones_like(scores[0, 0]).tril_(rows.start)
+
+
 def survivor_distance(keep):
     """Contextualised distance: c_ij = how many keys l from j to i survive; (B, H, rows, keys)."""
     survivors = keep.cumsum(-1)  # exact in float32 up to 2^24 keys
@@ -139,8 +150,3 @@ class ThresholdRelativeAttention(GatedAttention):
 
     def weighing(self, x, q):
         return thresholded(self.log_forget(x))
-
-
-def causal(scores, rows):
-    """1.0 where key j <= query i, else 0.0; (rows, keys)."""
-    return torch.ones_like(scores[0, 0]).tril_(rows.start)

@@ -1,4 +1,4 @@
-"""TRA's rivals and ablations: the same projections and q/k normalisation, another weighing.
+"""TRA's rivals: the same projections and q/k normalisation, another weighing.
 
 Under each formula: the rule weigh(scores, rows) -> logits, keep that attention.attend applies.
 """
@@ -8,20 +8,14 @@ import math
 import torch
 from torch import nn
 
+from tra_mini.ablations import ContextualOnly, DistanceOnly, SparsityOnly, SparsityRaw
 from tra_mini.attention import (
     Attention,
     GatedAttention,
     ThresholdRelativeAttention,
     causal,
-    surviving,
-    survivor_distance,
+    raw_distance,
 )
-
-
-def raw_distance(scores, rows):
-    """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
-    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
-    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
 
 
 class RoPE(Attention):
@@ -45,13 +39,13 @@ class ALiBi(Attention):
     """softmax(S_ij - m_h (i - j)), m_h = 2^(-8h/H), h = 1 ... H (Press et al. 2022, sec. 3)."""
 
     def weighing(self, x, q):
-        slopes = torch.tensor(alibi_slopes(self.n_head), device=x.device)[
-            :, None, None
-        ]  # (H, 1, 1)
-        return lambda scores, rows: (
-            scores - slopes.to(scores) * raw_distance(scores, rows),
-            causal(scores, rows),
-        )
+        slopes = torch.tensor(alibi_slopes(self.n_head), device=x.device)
+
+        def weigh(scores, rows):
+            distance = raw_distance(scores, rows)
+            return scores - slopes.to(scores)[:, None, None] * distance, causal(scores, rows)
+
+        return weigh
 
 
 def alibi_slopes(n_head):
@@ -98,48 +92,6 @@ class FoX(GatedAttention):
         def weigh(scores, rows):
             relative = (forgotten[..., : rows.stop] - forgotten[..., rows.start, None]).to(scores)
             return scores + relative[..., rows, None] - relative[..., None, :], causal(scores, rows)
-
-        return weigh
-
-
-class SparsityOnly(Attention):
-    """TRA without distance: softmax of S_ij over the keys with S_ij > 0."""
-
-    def weighing(self, x, q):
-        return lambda scores, rows: (scores, surviving(scores, rows))
-
-
-class SparsityRaw(GatedAttention):
-    """TRA with raw distance: softmax of S_ij + delta_i (i - j + 1) over the keys with S_ij > 0."""
-
-    def weighing(self, x, q):
-        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
-        return lambda scores, rows: (
-            torch.addcmul(scores, delta[:, :, rows], raw_distance(scores, rows) + 1),
-            surviving(scores, rows),
-        )
-
-
-class DistanceOnly(GatedAttention):
-    """Nothing removed, raw distance: softmax(S_ij + delta_i (i - j + 1))."""
-
-    def weighing(self, x, q):
-        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
-        return lambda scores, rows: (
-            torch.addcmul(scores, delta[:, :, rows], raw_distance(scores, rows) + 1),
-            causal(scores, rows),
-        )
-
-
-class ContextualOnly(GatedAttention):
-    """Nothing removed, distance counted over the keys with S > 0: softmax(S_ij + delta_i c_ij)."""
-
-    def weighing(self, x, q):
-        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
-
-        def weigh(scores, rows):
-            distance = survivor_distance(surviving(scores, rows))
-            return torch.addcmul(scores, delta[:, :, rows], distance), causal(scores, rows)
 
         return weigh
 

@@ -1,0 +1,57 @@
+"""TRA taken apart: removal of keys and distance, each by itself."""
+
+import torch
+
+from tra_mini.attention import (
+    Attention,
+    GatedAttention,
+    causal,
+    raw_distance,
+    surviving,
+    survivor_distance,
+)
+
+
+class SparsityOnly(Attention):
+    """TRA without distance: softmax of S_ij over the keys with S_ij > 0."""
+
+    def weighing(self, x, q):
+        return lambda scores, rows: (scores, surviving(scores, rows))
+
+
+class Ablation(GatedAttention):
+    """The 2 x 2 of which TRA is one corner: S_ij + delta_i * distance, over the keys kept."""
+
+    removal = True  # keep only keys with S > 0, or all
+    contextual = True  # count distance over the keys with S > 0, or over all: i - j + 1
+
+    def weighing(self, x, q):
+        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
+
+        def weigh(scores, rows):
+            keep = surviving(scores, rows)
+            distance = (
+                survivor_distance(keep) if self.contextual else raw_distance(scores, rows) + 1
+            )
+            logits = torch.addcmul(scores, delta[:, :, rows], distance)
+            return logits, keep if self.removal else causal(scores, rows)
+
+        return weigh
+
+
+class SparsityRaw(Ablation):
+    """Removal, raw distance: softmax of S_ij + delta_i (i - j + 1) over the keys with S_ij > 0."""
+
+    contextual = False
+
+
+class ContextualOnly(Ablation):
+    """Nothing removed, contextualised distance: softmax(S_ij + delta_i c_ij) over all keys."""
+
+    removal = False
+
+
+class DistanceOnly(Ablation):
+    """Nothing removed, raw distance: softmax(S_ij + delta_i (i - j + 1)) over all keys."""
+
+    removal = contextual = False
