@@ -46,11 +46,12 @@ def curve(run, split, value="exact_match"):
 def draw_lengths(ax, title=None):
     """The common frame: length on a log axis, the training length marked."""
     ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter("{x:.0f}")
     ax.set_ylim(-0.04, 1.06)
     ax.axvline(TRAINING["length"], color="0.5", linestyle=":", linewidth=1)
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
-    ax.set_title(title)
+    ax.set_title(title, fontsize=11)
 
 
 def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
@@ -59,7 +60,8 @@ def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
     for lengths, values in curves:
         ax.plot(lengths, values, color=colour, linestyle=line, linewidth=0.8, alpha=0.45)
     worst = [min(values) for values in zip(*(values for _, values in curves), strict=True)]
-    ax.plot(curves[0][0], worst, color=colour, marker=marker, linestyle=line, label=label)
+    ring = {"markersize": 10, "fillstyle": "none"} if mechanism == "tra" else {}  # hides no other
+    ax.plot(curves[0][0], worst, color=colour, marker=marker, linestyle=line, label=label, **ring)
 
 
 def finish(figure, title, runs, columns):
@@ -96,7 +98,7 @@ def ablation(runs):
     for row, (removal, mechanisms) in zip(axes, ABLATION.items(), strict=True):
         row[0].set_ylabel("sequences without an error")
         for ax, distance, mechanism in zip(row, DISTANCES, mechanisms, strict=True):
-            draw_lengths(ax, f"{removal}, {distance}\n({mechanism})")
+            draw_lengths(ax, f"{removal},\n{distance} ({mechanism})")
             for split, style in zip(SPLITS, SPLIT_STYLE, strict=True):
                 draw_seeds(ax, runs, split, mechanism, *style, SPLIT_TITLE[split])
     for ax in axes[-1]:
@@ -125,6 +127,7 @@ def cost(table):
             ax.plot(lengths, values, color=colour, marker=marker, linestyle=line, label=label)
         ax.set(xscale="log", yscale="log", xlabel="length T (tokens)", title=title)
         ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:.0f}")
         ax.grid(color="0.92")
     handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
