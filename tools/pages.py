@@ -35,8 +35,12 @@ SOURCE = re.compile(
     r"|(?<![\\$])\$(?![\s$])(?P<inline>(?:(?!\n\s*\n)[^$])+?)(?<![\s\\])\$(?!\d)",
     re.DOTALL | re.MULTILINE,
 )
-TOKEN = re.compile(r"xFORMULA(\d+)x")  # stands for a formula while markdown is rendered
-LITERAL = re.compile(r"<(code|pre)\b.*?</\1>|<[^>]*>|" + TOKEN.pattern, re.DOTALL)
+TOKEN = re.compile(r"xFORMULA(?P<number>\d+)x")  # stands for a formula while markdown is rendered
+PLACED = re.compile(  # code, a tag, or a formula with the punctuation that must stay on its line
+    r"<(code|pre)\b.*?</\1>|<[^>]*>"
+    r"|(?P<before>[(\[]*)" + TOKEN.pattern + r"(?P<after>[)\].,;:?!]*)",
+    re.DOTALL,
+)
 SENTENCE = re.compile(r".*?[.!?](?:</\w+>)*(?=\s+(?:<[^>]*>)*[A-Z“\"]|\s*$)|.*", re.DOTALL)
 
 
@@ -55,15 +59,15 @@ class Exporter(HTMLExporter):
             return f"xFORMULA{len(formulas) - 1}x"
 
         def put_back(found):
-            if number := TOKEN.fullmatch(found[0]):
-                return mathml(formulas[int(number[1])])
-            return TOKEN.sub(lambda token: escape(formulas[int(token[1])][0]), found[0])
+            if found["number"]:
+                return mathml(formulas[int(found["number"])], found["before"], found["after"])
+            return TOKEN.sub(lambda token: escape(formulas[int(token["number"])][0]), found[0])
 
         html = super().markdown2html(context, SOURCE.sub(set_aside, source))
-        return LITERAL.sub(put_back, html)
+        return PLACED.sub(put_back, html)
 
 
-def mathml(found):
+def mathml(found, before, after):
     """A formula that SOURCE found, as MathML; raises ValueError if it is not proper LaTeX."""
     formula = found["shown"] or found["block"] or found["inline"]
     if found.string[: found.start()].rpartition("\n")[2].lstrip().startswith(">"):
@@ -75,7 +79,7 @@ def mathml(found):
         )
     except LatexError as error:
         raise ValueError(f"cannot draw {found[0]!r}: {error}") from None
-    return f'<span class="formula {kind}">{drawn}</span>'
+    return f'<span class="formula {kind}">{before}{drawn}{after}</span>'
 
 
 def read(path):
@@ -91,22 +95,22 @@ def read(path):
 
 def settle(body, source, pages):
     """Embeds pictures, points links to where things lie seen from `pages`, lets tables scroll."""
-    for picture in body.select("img"):
-        if not re.match(r"[a-z]+:", picture["src"]):
+    for picture in body.select("img[src]"):
+        if not picture["src"].startswith("data:"):
             path = source / unquote(picture["src"])
             if not path.is_file():
-                raise ValueError(f"shows a picture that is not there: {picture['src']}")
+                raise ValueError(f"shows a picture that is not here: {picture['src']}")
             data = base64.b64encode(path.read_bytes()).decode()
             picture["src"] = f"data:{mimetypes.guess_type(path)[0]};base64,{data}"
     for link in body.select("a[href]"):
         address, mark, heading = link["href"].partition("#")
-        if "anchor-link" in link.get("class", []):
-            link["href"] = "#" + quote(link.parent["id"])
-        elif address and not re.match(r"[a-z]+:|/", address):
+        if address and not re.match(r"[a-z]+:|/", address):
             path = source / unquote(address)
             if path.suffix == ".ipynb" and path.parent.resolve() == source.resolve():
                 path = pages / path.with_suffix(".html").name
             link["href"] = quote(Path(os.path.relpath(path, pages)).as_posix()) + mark + heading
+    for code in body.select("td code, th code"):
+        code.string = code.text.replace("\\|", "|")
     for table in body.select("table"):
         table.wrap(body.new_tag("div", attrs={"class": "table", "tabindex": "0"}))
 

@@ -1,0 +1,181 @@
+"""The frame: environments in step, the README's numbers, figures as their results say."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import matplotlib
+import pytest
+import yaml
+
+from tra_mini import __main__ as command_line
+from tra_mini import plots, results
+from tra_mini.experiments import EXPERIMENTS, RESULTS, stored
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DRAWN_WITH = "3.11"  # the matplotlib whose bytes the stored figures are
+TARGETS = ("reproduce", "test", "lint", "benchmark", "figures", "notebooks", "html", "lab", "clean")
+CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+ABLATED = ("contextual_only", "sparsity_raw", "distance_only", "sparsity_only", "nope")
+BRIEF = [("in_distribution", n) for n in (64, 256, 1024, 4096)] + [
+    ("sparse", 4096),
+    ("dense", 4096),
+]
+
+
+def requirement(text):
+    """'torch>=2.6,<2.14' or 'torch >=2.6,<2.14' -> its name and its bounds."""
+    name, bounds = re.fullmatch(r"([\w-]+)\s*(.*)", text).groups()
+    return name, bounds
+
+
+def test_conda_and_pip_ask_for_the_same_packages_within_the_same_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    asked = dict(requirement(text) for text in project["dependencies"])
+    asked["python"] = project["requires-python"]
+    lines = [line for line in conda["dependencies"] if isinstance(line, str) and line != "pip"]
+    given = dict(requirement(line) for line in lines)
+    assert {CONDA_NAMES.get(name, name): bounds for name, bounds in given.items()} == asked
+    assert conda["channels"] == ["conda-forge", "nodefaults"]
+    assert conda["dependencies"][-1] == {"pip": ["-e ."]}
+
+
+def test_torch_is_bounded_so_that_no_later_build_brings_its_cuda_libraries():
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    [torch] = [text for text in dependencies if text.startswith("torch")]
+    assert "<" in torch
+
+
+def test_the_readme_names_the_two_commands_and_ci_calls_the_second():
+    assert "make reproduce" in README and "make test" in README
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_of_the_makefile_is_listed_by_make_help():
+    listed = subprocess.run(
+        ["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True
+    )
+    for target in TARGETS:
+        assert f"make {target}" in listed.stdout
+
+
+def test_a_missing_python_gets_a_clear_message(tmp_path):
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    command = ["make", "-C", tmp_path, "setup", "PYTHON=no-such-python"]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert asked.returncode != 0
+    assert "no-such-python was not found" in asked.stdout
+
+
+def brief_table(runs):
+    """The README's table of results: worst seed and, behind it, the mean of all seeds."""
+    values = results.exact_matches(runs)
+    lines = ["| mechanism | 64 | 256 | 1,024 | 4,096 | 4,096 sparse | 4,096 dense |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for mechanism in dict.fromkeys(run["config"]["mechanism"] for run in runs):
+        cells = [values[split, mechanism, length] for split, length in BRIEF]
+        shown = [f"{min(cell):.2f} ({sum(cell) / len(cell):.2f})" for cell in cells]
+        lines.append(f"| {plots.STYLE[mechanism][0]} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def long_table(runs):
+    """The README's table of TRA at great lengths: sequences without an error, of all seeds."""
+    lines = ["| length | " + " | ".join(plots.SPLIT_TITLE) + " |", "|---|---|---|---|---|"]
+    for length in (16384, 65536):
+        rows = [row for run in runs for row in run["rows"] if row["length"] == length]
+        cells = []
+        for split in plots.SPLIT_TITLE:
+            here = [row for row in rows if row["split"] == split]
+            exact = sum(round(row["exact_match"] * row["n"]) for row in here)
+            worst = min(row["per_read"] for row in here)
+            cells.append(f"{exact} of {sum(row['n'] for row in here)} (reads {worst:.4f})")
+        lines.append(f"| {length:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def seeds_sentence(runs):
+    """How many seeds of a mechanism never err: the README's line about the 2 x 2."""
+    never = {}
+    for run in runs:
+        exact = all(row["exact_match"] == 1 for row in run["rows"])
+        never.setdefault(run["config"]["mechanism"], []).append(exact)
+    counts = (f"{plots.STYLE[name][0]}: {sum(never[name])}" for name in ("tra", *ABLATED))
+    return f"Seeds of five without any error: {'; '.join(counts)}."
+
+
+def memory_sentence(cost):
+    """The peaks of memory that the README quotes."""
+    peaks = {(row["form"], row["T"]): row["memory_mb"] for row in cost["table"]}
+    ours, naive = (round(peaks[form, 8192]) for form in ("blocked", "naive"))
+    return (
+        f"Extra memory of a forward pass at T = 8,192: {ours:,} MB, to the letter {naive:,} MB;"
+        f" at T = 16,384 ours takes {round(peaks['blocked', 16384]):,} MB."
+    )
+
+
+def ratio_table(cost):
+    """The README's table of speed: medians of one benchmark, side by side."""
+    lines = ["| (B, H, T, D) | pass | literal / ours | ours / fused softmax |", "|---|---|---|---|"]
+    for row in cost["ratios"]:
+        shape = ", ".join(map(str, row["shape"]))
+        ratios = f"{row['naive_over_ours']:.1f} | {row['ours_over_fused']:.1f}"
+        lines.append(f"| {shape} | {row['pass']} | {ratios} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        brief_table(stored("flip_flop")),
+        long_table(stored("flip_flop_long")),
+        seeds_sentence(stored("flip_flop")),
+        ratio_table(json.loads((RESULTS / "cost.json").read_text())),
+        memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
+    ],
+    ids=["results", "long", "seeds", "speed", "memory"],
+)
+def test_the_readme_quotes_the_stored_results(table):
+    assert table in README.replace("\n", " ") or table in README, f"it should hold:\n{table}"
+
+
+@pytest.mark.parametrize("name", ["flip_flop", "flip_flop_long"])
+def test_the_stored_results_are_whole(name):
+    """Every run of the grid is there, with every row that its config asks for, and no stranger."""
+    runs = results.load(RESULTS / f"{name}.json")["runs"]
+    assert len(runs) == len(EXPERIMENTS[name]) == len(stored(name))
+    for run in runs:
+        testing = run["config"]["testing"]
+        asked = {(split, length) for split in testing["splits"] for length in testing["lengths"]}
+        assert {(row["split"], row["length"]) for row in run["rows"]} == asked
+        for row in run["rows"]:
+            assert 0 <= row["low"] <= row["exact_match"] <= row["high"] <= 1
+            assert row["exact_match"] <= row["per_read"] <= 1
+
+
+@pytest.mark.skipif(
+    not matplotlib.__version__.startswith(DRAWN_WITH),
+    reason=f"stored figures were drawn with matplotlib {DRAWN_WITH}; others place text otherwise",
+)
+def test_drawing_the_figures_again_leaves_the_stored_bytes(tmp_path):
+    drawn = 0
+    for file, (name, draw) in command_line.FIGURES.items():
+        if name == "headline":  # computed on the reader's machine, not stored
+            continue
+        plots.save(draw(command_line.read(name)), tmp_path / file)
+        assert (tmp_path / file).read_bytes() == (ROOT / "figures" / file).read_bytes(), file
+        drawn += 1
+    assert drawn >= 3
+
+
+def test_nothing_is_drawn_or_computed_on_import():
+    """Importing the package prints nothing."""
+    command = [sys.executable, "-c", "import tra_mini"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
