@@ -40,6 +40,10 @@ figures: $(STAMP)  ## redraw every figure from figures/results, no training
 notebooks: $(STAMP)  ## execute the notebooks and store them normalised
 	$(BIN)/python tools/notebooks.py
 
+html: $(STAMP)  ## the notebooks as web pages in html/, to read without Jupyter or a network
+	@rm -rf html
+	$(BIN)/python tools/pages.py
+
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 

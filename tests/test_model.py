@@ -54,6 +54,22 @@ def test_a_batch_is_its_sequences():
     torch.testing.assert_close(model(tokens), one_by_one)
 
 
+def test_a_block_is_two_residual_branches():
+    """y = x + attention(norm(x)), then y + down(silu(gate) * value), gate and value of norm(y)."""
+    block = model_of("tra").double().blocks[0]
+    for norm in (block.norm_attention, block.norm_mlp):
+        torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2, 7, 16, dtype=torch.float64)
+
+    def normalised(x, norm):
+        return x / x.square().mean(-1, keepdim=True).sqrt() * norm.weight
+
+    y = x + block.attention(normalised(x, block.norm_attention))[0]
+    gate, value = (normalised(y, block.norm_mlp) @ block.up.weight.T).chunk(2, -1)
+    expected = y + (gate * torch.sigmoid(gate) * value) @ block.down.weight.T
+    torch.testing.assert_close(block(x)[0], expected)
+
+
 class LargestTensor(TorchDispatchMode):
     """Records how many numbers the largest result of any operation has."""
 

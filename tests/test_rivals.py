@@ -142,12 +142,13 @@ def test_distance_only_is_a_bias_of_the_querys_gate():
     compare_with_torch("distance_only", bias)
 
 
+@torch.no_grad()
 def test_fox_stays_exact_in_float32_at_length():
-    """Weights of a long sequence in float32 equal those in float64, though sums of gates grow."""
-    module, x = module_of("fox", n_head=1), sequences(1, 1000, WIDTH)
-    _, exact = module(x, return_weights=True)
-    _, weights = module.float()(x.float(), return_weights=True)
-    assert (weights - exact).abs().max() < 1e-5
+    """4,000 tokens in float32 give what float64 gives, though the sums of gates pass 2,000."""
+    module, x = module_of("fox", n_head=1), sequences(1, 4000, WIDTH)
+    exact, _ = module(x)
+    output, _ = module.float()(x.float())
+    assert (output - exact).abs().max() < 1.5e-5  # sums kept in float32 are off by some 6e-5
 
 
 # RoPE
