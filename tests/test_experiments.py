@@ -1,0 +1,381 @@
+"""Experiments: a finished run is kept, never computed twice and never lost, whatever happens."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+import tra_mini
+from tra_mini import MECHANISMS, experiments, results
+from tra_mini.experiments import EXPERIMENTS, model_path, run_experiment, sequences, stored
+
+DRIVER = '''
+"""Computes grid.json as the experiment "headline" of the package here, with so many workers."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tra_mini import experiments
+
+if __name__ == "__main__":  # worker processes import this file too
+    here = Path(__file__).parent
+    assert experiments.ROOT == here  # results and models stay below this folder
+    os.cpu_count = lambda: int(sys.argv[1])
+    experiments.EXPERIMENTS["headline"] = json.loads((here / "grid.json").read_text())
+    from tra_mini import __main__
+
+    __main__.main(["reproduce"])
+'''
+PATIENCE = 600  # seconds: on a free machine nothing here takes ten
+NEVER = 10**6  # steps that no test waits for
+
+
+def config(mechanism="tra", seed=0, steps=3, **changes):
+    """A run that takes milliseconds."""
+    testing = {"splits": {"in_distribution": 0.8, "dense": 0.1}, "lengths": [8, 16], "tokens": 256}
+    settings = {"mechanism": mechanism, "seed": seed, "n_layer": 1, "n_head": 2, "d_model": 8}
+    settings |= {"steps": steps, "length": 8, "batch": 2, "learning_rate": 1e-3, "p_ignore": 0.8}
+    return settings | {"testing": testing} | changes
+
+
+SLOW = config(seed=1, steps=500)
+FAILING = config("no such mechanism")
+
+
+class TestGrids:
+    def test_headline(self):
+        """TRA and its main rivals, three seeds each."""
+        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["headline"]}
+        assert len(EXPERIMENTS["headline"]) == 12
+        assert grid == {(m, s) for m in ("tra", "fox", "alibi", "rope") for s in range(3)}
+
+    def test_flip_flop(self):
+        """Every mechanism, five seeds each, at lengths up to 64 times the training's."""
+        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["flip_flop"]}
+        assert len(EXPERIMENTS["flip_flop"]) == len(grid)
+        assert grid == {(mechanism, seed) for mechanism in MECHANISMS for seed in range(5)}
+        for config in EXPERIMENTS["flip_flop"]:
+            assert config["testing"]["lengths"] == [64 * 2**power for power in range(7)]
+            assert config["testing"]["splits"] == {
+                "in_distribution": config["p_ignore"],
+                "sparse": 0.98,
+                "dense": 0.1,
+            }
+
+    def test_flip_flop_long(self):
+        """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
+        grid = [
+            (config["mechanism"], config["seed"], *config["testing"]["splits"].values())
+            for config in EXPERIMENTS["flip_flop_long"]
+        ]
+        assert len(grid) == 20
+        assert set(grid) == {("tra", s, p) for s in range(5) for p in (0.8, 0.98, 0.1, 0.999)}
+        for config in EXPERIMENTS["flip_flop_long"]:
+            assert config["testing"]["lengths"] == [16384, 65536]
+
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_configs_differ_and_survive_json(self, name):
+        """Runs are found again by their config, so no two are equal and JSON changes none."""
+        texts = [json.dumps(config, sort_keys=True) for config in EXPERIMENTS[name]]
+        assert len(set(texts)) == len(texts)
+        assert json.loads(json.dumps(EXPERIMENTS[name])) == EXPERIMENTS[name]
+
+    def test_number_of_sequences(self):
+        """As many tokens at each length, but at least one sequence and at most 512."""
+        numbers = [sequences(length, 2**15) for length in (8, 64, 128, 4096, 65536)]
+        assert numbers == [512, 512, 256, 8, 1]
+
+
+class TestModelPath:
+    @pytest.mark.parametrize("name", sorted(config().keys() - {"testing"}))
+    def test_depends_on_every_training_setting(self, name):
+        """A model is never taken for one that was trained otherwise."""
+        given = config()[name]
+        other = "rope" if name == "mechanism" else given * 2 + 1
+        assert model_path(config(**{name: other})) != model_path(config())
+
+    def test_does_not_depend_on_testing(self):
+        """The same training serves other tests."""
+        testing = {"splits": {"sparse": 0.98}, "lengths": [64], "tokens": 1}
+        assert model_path(config(testing=testing)) == model_path(config())
+
+    @pytest.mark.parametrize("name", ["SCHEMA", "ENVIRONMENT"])
+    def test_depends_on_environment_and_schema(self, monkeypatch, name):
+        """Another torch gives other weights, and a raised schema trains anew."""
+        before = model_path(config())
+        monkeypatch.setattr(results, name, "another")
+        assert model_path(config()) != before
+
+    def test_the_order_of_settings_does_not_matter(self):
+        """Equal configs share a model."""
+        backwards = dict(reversed(config().items()))
+        assert model_path(backwards) == model_path(config())
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """Lets experiments run in this process, with one thread and models in a passing folder.
+
+    Returns the configs that were computed, in order; a run that fails is left out.
+    """
+    computed = []
+
+    def one_after_the_other(function, jobs, on_result, **_):
+        failures = []
+        for job in reversed(jobs):  # the last in the grid finishes first
+            try:
+                on_result(function(job))
+                computed.append(job)
+            except ValueError as error:
+                failures.append(error)
+        return failures
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(experiments, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(experiments, "run_all", one_after_the_other)
+    yield computed
+    torch.set_num_threads(threads)
+
+
+class TestBookkeeping:
+    """What is computed, kept and returned; the runs themselves are computed in this process."""
+
+    GRID = (config(seed=1, steps=4), config("alibi"), config())
+
+    @pytest.fixture(autouse=True)
+    def tiny(self, here, monkeypatch, tmp_path):
+        self.computed, self.folder, self.path = here, tmp_path, tmp_path / "tiny.json"
+        self.be = lambda *grid: monkeypatch.setitem(EXPERIMENTS, "tiny", list(grid))
+        self.be(*self.GRID)
+
+    def configs_kept(self):
+        return [run["config"] for run in results.load(self.path)["runs"]]
+
+    def lines_kept(self):
+        return {line.rstrip(",") for line in self.path.read_text().splitlines()[1:-1]}
+
+    def test_returns_the_runs_in_the_grids_order(self):
+        """Whatever finished first, and however the file is sorted."""
+        runs = run_experiment("tiny", self.folder)
+        assert [run["config"] for run in runs] == list(self.GRID)
+        assert self.computed == list(self.GRID)[::-1]
+        assert runs == stored("tiny", self.folder)
+
+    def test_a_run_has_the_designed_form(self):
+        """A row for each split and length, with all that tests, figures and notebooks read."""
+        fields = {"split", "p_ignore", "length", "n", "exact_match", "low", "high", "per_read"}
+        for run in run_experiment("tiny", self.folder):
+            assert set(run) == {"config", "train_seconds", "rows"}
+            assert all(fields <= set(row) for row in run["rows"])
+            assert [(row["split"], row["p_ignore"], row["length"]) for row in run["rows"]] == [
+                ("in_distribution", 0.8, 8),
+                ("in_distribution", 0.8, 16),
+                ("dense", 0.1, 8),
+                ("dense", 0.1, 16),
+            ]
+            assert [row["n"] for row in run["rows"]] == [32, 16, 32, 16]
+
+    def test_a_second_call_computes_nothing(self):
+        """All is in the file already: the same runs come back, and not a byte changes."""
+        first, text = run_experiment("tiny", self.folder), self.path.read_text()
+        self.computed.clear()
+        assert run_experiment("tiny", self.folder) == first
+        assert self.computed == []
+        assert self.path.read_text() == text
+
+    def test_with_nothing_to_compute_no_process_starts(self, monkeypatch):
+        """Which makes the second call quick."""
+        run_experiment("tiny", self.folder)
+        monkeypatch.setattr(experiments, "run_all", tra_mini.parallel.run_all)
+        monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_: pytest.fail("it did"))
+        assert len(run_experiment("tiny", self.folder)) == 3
+
+    def test_a_changed_configuration_is_not_mixed_in(self):
+        """Only the changed run is computed; old and new stay; a grid gets its own runs alone."""
+        before = run_experiment("tiny", self.folder), self.lines_kept()
+        self.computed.clear()
+        changed = config(seed=1, steps=5)
+        self.be(changed, *self.GRID[1:])
+        runs = run_experiment("tiny", self.folder)
+        assert [run["config"] for run in runs] == [changed, *self.GRID[1:]]
+        assert self.computed == [changed]
+        assert len(self.configs_kept()) == 4
+        assert before[1] < self.lines_kept()
+        self.be(*self.GRID)
+        assert stored("tiny", self.folder) == before[0]
+
+    def test_other_tests_do_not_train_again(self, monkeypatch):
+        """A changed testing is another run, of the same model."""
+        run_experiment("tiny", self.folder)
+        testing = {"splits": {"sparse": 0.98}, "lengths": [24], "tokens": 48}
+        self.be(*(run | {"testing": testing} for run in self.GRID))
+        monkeypatch.setattr("tra_mini.training.save", lambda *_: pytest.fail("it was trained"))
+        assert [row["length"] for run in run_experiment("tiny", self.folder) for row in run["rows"]]
+        assert len(self.configs_kept()) == 6
+
+    def test_a_failing_run_does_not_lose_the_others(self):
+        """The others are kept; then the message says how many failed, where the rest is, and why.
+
+        The next call tries again what failed, and nothing else.
+        """
+        self.be(FAILING, *self.GRID)
+        for expected in (list(self.GRID)[::-1], []):
+            self.computed.clear()
+            with pytest.raises(RuntimeError) as failed:
+                run_experiment("tiny", self.folder)
+            said = str(failed.value)
+            assert said.startswith(f"1 runs failed, the others are in {self.path}: ")
+            assert "mechanism is 'no such mechanism'; allowed: " in said
+            assert self.computed == expected
+        assert len(self.configs_kept()) == 3
+
+    def test_results_of_another_environment_are_set_aside(self):
+        """They are not mixed with ours: all is computed anew, beside them."""
+        run_experiment("tiny", self.folder)
+        text = self.path.read_text().replace('"device": "cpu"', '"device": "other"')
+        self.path.write_text(text)
+        self.computed.clear()
+        run_experiment("tiny", self.folder)
+        assert len(self.computed) == 3
+        assert (self.folder / "tiny.json.aside-1").read_text() == text
+
+
+class TestBadInput:
+    def test_an_unknown_name(self, tmp_path):
+        """The message lists the experiments there are; no file is made."""
+        with pytest.raises(ValueError) as refused:
+            run_experiment("no such", tmp_path / "results")
+        expected = "name is 'no such'; allowed: headline, flip_flop, flip_flop_long"
+        assert str(refused.value) == expected
+        assert not (tmp_path / "results").exists()
+
+    def test_an_unwritable_folder(self, here, tmp_path, monkeypatch):
+        """Found out before any work."""
+        (tmp_path / "plain file").write_text("here")
+        monkeypatch.setitem(EXPERIMENTS, "tiny", [config()])
+        with pytest.raises(ValueError, match=r"folder is .*plain file; allowed"):
+            run_experiment("tiny", tmp_path / "plain file")
+        assert here == []
+
+
+class Laboratory:
+    """A folder with a copy of the package, whose experiments run as processes of their own."""
+
+    def __init__(self, folder, *grid):
+        package = Path(tra_mini.__file__).parent
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package, folder / "tra_mini", ignore=ignored)
+        (folder / "driver.py").write_text(DRIVER)
+        (folder / "grid.json").write_text(json.dumps(grid))
+        self.folder = folder
+        self.results = folder / "figures" / "results" / "headline.json"
+
+    def start(self, workers):
+        """Starts the command, in a process of its own, with workers of its own."""
+        return subprocess.Popen(
+            [sys.executable, "driver.py", str(workers)],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def runs(self):
+        """The runs in the results file, which is whole whenever one looks."""
+        return json.loads(self.results.read_text())["runs"] if self.results.exists() else []
+
+    def wait_for_a_run(self, process):
+        """Until the results file holds one."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.runs():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def mark(self):
+        """Changes the seconds of every run in the file: computed again, it would lose the mark."""
+        contents = json.loads(self.results.read_text())
+        for run in contents["runs"]:
+            run["train_seconds"] = 1234.5
+        results.write(self.results, json.dumps(contents))
+
+
+def ended(process):
+    """Waits until the process and all of its workers are gone -> what they printed.
+
+    Workers share their parent's output: it closes when the last of them has ended.
+    """
+    return process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """An experiment ended by kill -9 when a run was finished, then run again to its end.
+
+    Returns its folder, the runs kept before, what the second call printed, and its exit code.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    laboratory = Laboratory(folder, SLOW, config(), FAILING, config("alibi"))
+    process = laboratory.start(workers=2)
+    laboratory.wait_for_a_run(process)
+    process.kill()
+    ended(process)
+    laboratory.mark()
+    before = laboratory.runs()
+    process = laboratory.start(workers=1)
+    return laboratory, before, *ended(process), process.returncode
+
+
+class TestProcesses:
+    def test_kill_9_loses_nothing_finished(self, killed):
+        """What was finished is in the file, and stays there unchanged: it is not computed again."""
+        laboratory, before, printed, _, _ = killed
+        assert 1 <= len(before) < 3
+        assert all(run in laboratory.runs() for run in before)
+        assert printed.startswith(f"headline: {len(before)} of 4 runs are in {laboratory.results}")
+
+    def test_the_same_call_completes_what_is_missing(self, killed):
+        """All runs but the failing one, each once; nothing half-written stays beside the file."""
+        laboratory, *_ = killed
+        kept = [run["config"] for run in laboratory.runs()]
+        assert len(kept) == 3
+        assert all(expected in kept for expected in (SLOW, config(), config("alibi")))
+        names = {path.name for path in laboratory.results.parent.iterdir()}
+        assert names == {"headline.json", ".headline.json.lock"}
+
+    def test_a_failing_run_is_told_last(self, killed):
+        """In one line, and by the exit code."""
+        laboratory, _, _, errors, code = killed
+        [line] = errors.splitlines()
+        assert line.startswith(f"tra_mini: 1 runs failed, the others are in {laboratory.results}: ")
+        assert "no such mechanism" in line
+        assert code == 1
+
+    def test_workers_compute_what_one_process_computes(self, killed, here):
+        """Every number of every row, even of a run that was killed and went on."""
+        laboratory, *_ = killed
+        for run in laboratory.runs():
+            assert experiments.run(run["config"])["rows"] == run["rows"]
+
+    def test_ctrl_c_stops_and_says_how_to_go_on(self, tmp_path):
+        """A line names the file; finished runs are in it; neither command nor worker goes on."""
+        laboratory = Laboratory(tmp_path, config(), config(seed=1, steps=NEVER))
+        process = laboratory.start(workers=1)
+        laboratory.wait_for_a_run(process)
+        process.send_signal(signal.SIGINT)
+        _, errors = ended(process)
+        assert process.returncode == 1
+        assert [run["config"] for run in laboratory.runs()] == [config()]
+        said = f"stopped; finished runs are in {laboratory.results}, the same command goes on"
+        assert errors.strip().splitlines()[0] == f"tra_mini: {said}"
+        assert "Traceback" not in errors
