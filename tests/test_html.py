@@ -88,7 +88,8 @@ WIDE = "|" + " column |" * 12 + "\n|" + "---|" * 12 + "\n|" + " 1000000 |" * 12
 BAD = """<title>bad</title><img src="none.png"><p>$x$</p><div style="width: 3000px">wide</div>
 <math></math><script>console.error("spoken in bad.html")</script>"""
 PROBE = """<!DOCTYPE html><title>probe</title>{frames}<script>
-function look(frame) {{
+function look(frame, width) {{
+  frame.style.width = width + "px";
   const page = frame.contentDocument, root = page.documentElement, dollars = [];
   page.querySelectorAll("details").forEach(details => details.open = true);
   const texts = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
@@ -110,7 +111,8 @@ function look(frame) {{
   }};
 }}
 addEventListener("load", () => {{
-  const found = [...document.querySelectorAll("iframe")].map(look);
+  const frames = [...document.querySelectorAll("iframe")];
+  const found = frames.flatMap(frame => {widths}.map(width => look(frame, width)));
   document.body.innerHTML = "<pre></pre>";
   document.querySelector("pre").textContent = JSON.stringify(found);
 }});
@@ -160,13 +162,9 @@ def look(folder, names):
     """Shows pages to a headless browser at each width; returns what it finds, and its console."""
     if not BROWSER:
         pytest.skip("no Chromium or Chrome on the PATH: install one to see the pages drawn")
-    frames = [
-        f'<iframe src="{name}" style="width: {width}px; height: 900px; border: 0"></iframe>'
-        for name in names
-        for width in WIDTHS
-    ]
+    frames = [f'<iframe src="{name}" style="border: 0"></iframe>' for name in names]
     probe = folder / "probe.html"
-    probe.write_text(PROBE.format(frames="\n".join(frames)), encoding="utf-8")
+    probe.write_text(PROBE.format(frames="\n".join(frames), widths=list(WIDTHS)))
     quiet = ["background-networking", "component-update", "sync", "gpu", "dev-shm-usage"]
     command = [BROWSER, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars"]
     command += [f"--disable-{name}" for name in quiet]

@@ -47,6 +47,12 @@ SENTENCE = re.compile(r".*?[.!?](?:</\w+>)*(?=\s+(?:<[^>]*>)*[A-Z“\"]|\s*$)|.*
 class Exporter(HTMLExporter):
     """nbconvert's bare template, with mathematics as MathML, which browsers draw by themselves."""
 
+    def __init__(self):
+        super().__init__(
+            template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
+        )
+        self.register_filter("clean_html", lambda html: html)  # slow; the code is our own
+
     @pass_context
     def markdown2html(self, context, source):
         """Markdown to HTML. As in JupyterLab, mathematics is set aside before markdown sees it."""
@@ -141,13 +147,11 @@ def render(source, pages):
 
     Raises SystemExit, in one line, if there is no notebook or one is not fit to be shown.
     """
-    exporter = Exporter(
-        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
-    )
-    chapters = []
+    exporter, chapters = Exporter(), []
     for path in sorted(source.glob("*.ipynb")):
         try:
-            body = BeautifulSoup(exporter.from_notebook_node(read(path))[0], "html.parser")
+            html, _ = exporter.from_notebook_node(read(path))
+            body = BeautifulSoup(html, "html.parser")
             settle(body, source, pages)
             chapters.append((pages / path.with_suffix(".html").name, *opening(body), body))
         except ValueError as reason:

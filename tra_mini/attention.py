@@ -59,7 +59,7 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
     wide = torch.promote_types(v.dtype, torch.float32)  # bfloat16 cannot count past 256
     values = v.to(wide)
     outputs, maps = [], []
-    for first in range(0, T, block_size):
+    for first in reversed(range(0, T, block_size)):  # longest first: the rest reuse its memory
         rows = slice(first, min(first + block_size, T))
         scores = q[:, :, rows] @ k[:, :, : rows.stop].mT  # (B, H, rows, keys): no later keys
         logits, keep = weigh(scores.to(wide), rows)
@@ -68,7 +68,8 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
         outputs.append(weights @ values[:, :, : rows.stop] * alive)
         if return_weights:
             maps.append(F.pad(weights * alive, (0, T - rows.stop)))
-    return torch.cat(outputs, 2).to(v.dtype), torch.cat(maps, 2) if return_weights else None
+    output = torch.cat(outputs[::-1], 2).to(v.dtype)
+    return output, torch.cat(maps[::-1], 2) if return_weights else None
 
 
 def threshold_relative_attention(

@@ -22,7 +22,6 @@ def load(path):
     if schema != SCHEMA or not whole or "environment" not in contents:
         raise ValueError(f"{path} has schema {schema!r}; allowed: {SCHEMA}, with all of its fields")
     return contents
-    return contents
 
 
 def finished(path):
