@@ -155,7 +155,9 @@ def test_the_stored_results_are_whole(name):
         asked = {(split, length) for split in testing["splits"] for length in testing["lengths"]}
         assert {(row["split"], row["length"]) for row in run["rows"]} == asked
         for row in run["rows"]:
-            assert 0 <= row["low"] <= row["exact_match"] <= row["high"] + 1e-9 <= 1 + 2e-9  # but for rounding
+            assert (
+                0 <= row["low"] <= row["exact_match"] <= row["high"] + 1e-9 <= 1 + 2e-9
+            )  # but for rounding
             assert row["exact_match"] <= row["per_read"] <= 1
 
 
