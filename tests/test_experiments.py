@@ -21,12 +21,14 @@ DRIVER = '''
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from tra_mini import experiments
 
 if __name__ == "__main__":  # worker processes import this file too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     here = Path(__file__).parent
     assert experiments.ROOT == here  # results and models stay below this folder
     os.cpu_count = lambda: int(sys.argv[1])
