@@ -3,10 +3,9 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
-TOKENS_AT_ONCE = (
-    2**12
-)  # bounds memory: attention holds about 64 rows * heads * this many numbers, a few times
+TOKENS_AT_ONCE = 2**12  # bounds memory: attention holds 64 rows * heads * this, a few times
 
 
 def wilson_interval(successes, n):
@@ -24,8 +23,9 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
     """How often the model answers sequences of task(batch, length, generator) without an error.
 
     Returns a row for each length: length, n sequences, exact_match (the share of them in which
-    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored answers)
-    and per_read (the share of those that are right). A length's sequences depend on the seed alone.
+    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored answers),
+    per_read (the share of those that are right) and loss (their mean cross-entropy in nats).
+    A length's sequences depend on the seed alone.
     """
     if n < 1:
         raise ValueError(f"n is {n}; allowed: 1 or more sequences")
@@ -33,18 +33,20 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
     rows = []
     for length in lengths:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
-        exact = right = reads = 0
+        exact = right = reads = nats = 0
         at_once = max(1, TOKENS_AT_ONCE // length)
         for done in range(0, n, at_once):
             tokens, scored = task(min(at_once, n - done), length, generator=generator)
             tokens, scored = tokens.to(device), scored[:, :-1].to(device)
-            correct = model(tokens).argmax(-1)[:, :-1] == tokens[:, 1:]  # (batch, length - 1)
+            logits, answers = model(tokens)[:, :-1], tokens[:, 1:]
+            correct = logits.argmax(-1) == answers  # (batch, length - 1)
+            nats += F.cross_entropy(logits[scored], answers[scored], reduction="sum").item()
             exact += (correct | ~scored).all(-1).sum().item()
             right += (correct & scored).sum().item()
             reads += scored.sum().item()
         low, high = wilson_interval(exact, n)
         rows.append(
             {"length": length, "n": n, "exact_match": exact / n, "low": low, "high": high}
-            | {"reads": reads, "per_read": right / reads}
+            | {"reads": reads, "per_read": right / reads, "loss": nats / reads}
         )
     return rows
