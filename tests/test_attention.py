@@ -326,9 +326,9 @@ def changed(name, value):
     return inputs | {name: value}
 
 
-def with_nan(name):
+def holding(name, number):
     inputs = changed("block_size", 64)
-    inputs[name][0, 1, 2] = math.nan
+    inputs[name][0, 1, 2] = number
     return inputs
 
 
@@ -347,12 +347,16 @@ BAD_INPUTS = [
     ("v", "(1, 2, 3, 6)", changed("v", torch.zeros(1, 2, 3, 6))),
     ("log_forget", "(1, 2, 3, 1)", changed("log_forget", torch.zeros(1, 2, 3, 1))),
     ("log_forget", "(2, 3)", changed("log_forget", torch.zeros(2, 3))),
-    ("log_forget", "0.25", changed("log_forget", torch.full((1, 2, 3), 0.25))),
-    ("q", "NaN", with_nan("q")),
-    ("k", "NaN", with_nan("k")),
-    ("v", "NaN", with_nan("v")),
-    ("log_forget", "NaN", with_nan("log_forget")),
+    ("log_forget", "0.25", changed("log_forget", torch.full((1, 2, 3), 0.25, dtype=torch.float64))),
+    ("q", "int64", changed("q", torch.zeros(1, 2, 3, 4, dtype=torch.long))),
+    ("v", "float16", changed("v", torch.zeros(1, 2, 3, 4, dtype=torch.float16))),
+    *((name, "nan", holding(name, math.nan)) for name in ("q", "k", "v", "log_forget")),
+    *((name, "inf", holding(name, -math.inf)) for name in ("q", "k", "v", "log_forget")),
+    ("k", "1e+20", holding("k", 1e20)),
+    ("log_forget", "-1e+30", holding("log_forget", -1e30)),
+    ("threshold", "nan", changed("threshold", math.nan)),
     ("block_size", "0", changed("block_size", 0)),
+    ("block_size", "2.5", changed("block_size", 2.5)),
     ("block_size", "-3", changed("block_size", -3)),
 ]
 
@@ -369,3 +373,13 @@ def test_bad_input_is_named(name, shown, arguments):
     message = str(raised.value)
     assert shown in message
     assert "allowed" in message
+
+
+def test_the_largest_numbers_allowed_keep_every_promise():
+    """Inputs of magnitude 1e12: no NaN, rows sum to one or zero, removed and later keys weigh 0."""
+    q, k, v, log_forget = (x.sign() * 1e12 for x in random_inputs(11, length=9))
+    output, weights = threshold_relative_attention(q, k, v, log_forget, return_weights=True)
+    keep = surviving(scores_of(q, k), slice(0, 9))
+    assert output.isfinite().all()
+    assert (weights[keep == 0] == 0).all()
+    close(weights.sum(-1), keep.amax(-1))

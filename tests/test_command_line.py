@@ -27,7 +27,7 @@ def made_up(config):
     rows = [
         {"split": split, "p_ignore": p_ignore, "length": length, "n": 20}
         | {"exact_match": a_value(config, split, length), "low": 0.0, "high": 1.0}
-        | {"reads": 20, "per_read": 0.5}
+        | {"reads": 20, "per_read": 0.5, "loss": 0.25}
         for split, p_ignore in config["testing"]["splits"].items()
         for length in config["testing"]["lengths"]
     ]
@@ -141,7 +141,7 @@ class TestArguments:
         monkeypatch.setattr(__main__, "run_experiment", run_experiment)
         monkeypatch.setattr(__main__, "figures", lambda: done.append("figures"))
         __main__.main(["reproduce", "--full"] if full else ["reproduce"])
-        expected = ["flip_flop", "flip_flop_long"] if full else ["headline"]
+        expected = ["recipe", "flip_flop", "flip_flop_long"] if full else ["headline"]
         assert done == [*expected, "figures"]
         assert capsys.readouterr().out.count("worst seed / mean") >= len(expected)
 

@@ -83,6 +83,7 @@ def test_errors_are_counted_one_by_one(err, wrong_at, length):
     exact, right, reads = counted_by_hand(model.seen, wrong_at)
     assert sum(map(len, model.seen)) == 137
     assert 0 < right < reads
+    assert row.pop("loss") > 0  # compared below, with a real model's
     assert row == {
         "length": length,
         "n": 137,
@@ -107,7 +108,14 @@ def test_a_real_model_is_counted_the_same_way(mechanism):
     [row] = accuracy_by_length(model, recording, [12], n=20, seed=0)
     [(tokens, _)] = seen
     with torch.inference_mode():
-        guesses = model(tokens).argmax(-1)
+        logits = model(tokens)
+    guesses = logits.argmax(-1)
+    nats = [
+        -logits[s, i].log_softmax(-1)[tokens[s, i + 1]].item()
+        for s in range(20)
+        for i in range(11)
+        if decode(tokens[s])[i] == "r"
+    ]
     answers = [
         (guesses[s, i] == tokens[s, i + 1]).item()
         for s in range(20)
@@ -116,6 +124,7 @@ def test_a_real_model_is_counted_the_same_way(mechanism):
     ]
     assert row["reads"] == len(answers)
     assert row["per_read"] == sum(answers) / len(answers)
+    assert row["loss"] == pytest.approx(sum(nats) / len(nats))
 
 
 class TestSequences:

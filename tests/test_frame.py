@@ -73,6 +73,20 @@ def test_a_missing_python_gets_a_clear_message(tmp_path):
     assert "no-such-python was not found" in asked.stdout
 
 
+def recipe_table(runs):
+    """The README's table of the recipes tried, the lowest loss of the worst seed first."""
+    lines = ["| steps | batch | learning rate | nats a read: worst of three seeds (mean) |"]
+    lines.append("|---|---|---|---|")
+    losses = {}
+    for run in runs:
+        recipe = tuple(run["config"][name] for name in ("steps", "batch", "learning_rate"))
+        losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
+    for (steps, batch, rate), loss in sorted(losses.items(), key=lambda item: max(item[1])):
+        shown = f"{max(loss):.4f} ({sum(loss) / len(loss):.4f})"
+        lines.append(f"| {steps:,} | {batch} | {rate:g} | {shown} |")
+    return "\n".join(lines)
+
+
 def brief_table(runs):
     """The README's table of results: worst seed and, behind it, the mean of all seeds."""
     values = results.exact_matches(runs)
@@ -133,19 +147,20 @@ def ratio_table(cost):
 @pytest.mark.parametrize(
     "table",
     [
+        recipe_table(stored("recipe")),
         brief_table(stored("flip_flop")),
         long_table(stored("flip_flop_long")),
         seeds_sentence(stored("flip_flop")),
         ratio_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
     ],
-    ids=["results", "long", "seeds", "speed", "memory"],
+    ids=["recipe", "results", "long", "seeds", "speed", "memory"],
 )
 def test_the_readme_quotes_the_stored_results(table):
     assert table in README.replace("\n", " ") or table in README, f"it should hold:\n{table}"
 
 
-@pytest.mark.parametrize("name", ["flip_flop", "flip_flop_long"])
+@pytest.mark.parametrize("name", ["recipe", "flip_flop", "flip_flop_long"])
 def test_the_stored_results_are_whole(name):
     """Every run of the grid is there, with every row that its config asks for, and no stranger."""
     runs = results.load(RESULTS / f"{name}.json")["runs"]

@@ -135,6 +135,20 @@ def test_samples_follow_the_models_probabilities():
     assert ((frequency - probability).abs() < 4 * error).all()
 
 
+# Half precision
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_model_in_bfloat16_stays_close_to_itself(mechanism):
+    """In bfloat16 every mechanism runs, and its logits are those of float32 but for rounding."""
+    model = model_of(mechanism)
+    tokens = torch.randint(5, (2, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wide, narrow = model(tokens), model.bfloat16()(tokens)
+    assert narrow.dtype == torch.bfloat16
+    assert (wide - narrow.float()).abs().mean() < 0.1 * wide.abs().mean()
+
+
 # Size
 
 
@@ -187,8 +201,9 @@ def test_bad_settings_are_named(name, value):
         (torch.zeros(4, 0, dtype=torch.long), "(4, 0)"),
         (torch.zeros(4, dtype=torch.long), "(4,)"),
         (torch.zeros(2, 3, 4, dtype=torch.long), "(2, 3, 4)"),
+        (torch.zeros(2, 3), "float32"),
     ],
-    ids=["above", "below", "no batch", "no tokens", "one dimension", "three dimensions"],
+    ids=["above", "below", "no batch", "no tokens", "one dimension", "three dimensions", "floats"],
 )
 def test_bad_tokens_are_named(tokens, shown):
     """A ValueError says that it is the tokens, what was given and what is allowed."""
@@ -196,3 +211,8 @@ def test_bad_tokens_are_named(tokens, shown):
         model_of("tra")(tokens)
     assert shown in str(raised.value)
     assert "allowed" in str(raised.value)
+
+
+def test_fewer_than_no_new_tokens_are_named():
+    with pytest.raises(ValueError, match="^new_tokens is -3; allowed"):
+        model_of("tra").generate(torch.tensor([[0, 3]]), -3)

@@ -176,3 +176,12 @@ def test_other_characters_are_named(text):
         assert unknown in str(raised.value)
     assert "allowed" in str(raised.value)
     assert "wri01" in str(raised.value)
+
+
+@pytest.mark.parametrize("token", [-1, 5, 99])
+def test_tokens_without_a_letter_are_named(token):
+    """decode names the tokens it does not know, and those it does."""
+    with pytest.raises(ValueError, match="^tokens ") as raised:
+        decode(torch.tensor([0, 3, token]))
+    assert str(token) in str(raised.value)
+    assert "allowed: 0 ... 4" in str(raised.value)

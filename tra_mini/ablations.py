@@ -2,14 +2,13 @@
 
 import torch
 
-from tra_mini.attention import (
-    Attention,
-    GatedAttention,
-    causal,
-    raw_distance,
-    surviving,
-    survivor_distance,
-)
+from tra_mini.attention import Attention, GatedAttention, causal, surviving, survivor_distance
+
+
+def raw_distance(scores, rows):
+    """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
+    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
+    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
 
 
 class SparsityOnly(Attention):
@@ -30,9 +29,8 @@ class Ablation(GatedAttention):
 
         def weigh(scores, rows):
             keep = surviving(scores, rows)
-            distance = (
-                survivor_distance(keep) if self.contextual else raw_distance(scores, rows) + 1
-            )
+            raw = raw_distance(scores, rows) + 1
+            distance = survivor_distance(keep) if self.contextual else raw
             logits = torch.addcmul(scores, delta[:, :, rows], distance)
             return logits, keep if self.removal else causal(scores, rows)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 BLOCK_SIZE = 64  # query rows at a time: few enough to stay in a processor's cache
 REMOVED = 1e30  # off a removed key's logit: its weight is then exactly 0, and no dead row is NaN
+LARGEST = 1e12  # magnitude of an input: no logit then comes near REMOVED
 
 
 def surviving(scores, rows, threshold=0.0):
@@ -18,12 +19,6 @@ def surviving(scores, rows, threshold=0.0):
     keep = scores.detach().clone().gt_(threshold)  # floats: several times faster than booleans
     keep[..., rows.start :].tril_()  # only a block's last square holds keys later than a query
     return keep
-
-
-def raw_distance(scores, rows):
-    """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
-    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
-    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
 
 
 def causal(scores, rows):
@@ -81,30 +76,32 @@ def threshold_relative_attention(
     survivors from j to i. q, k, v (B, H, T, D), q and k as the caller normalised them;
     log_forget = delta (B, H, T) <= 0, one gate for each query and head.
     Returns (B, H, T, D), or with return_weights the pair of it and the weights (B, H, T, T).
-    Raises ValueError for shapes that do not match, an empty input, a positive log_forget, a block
-    below 1, or NaN, which a sum over each input finds in T * D steps: it is NaN if any term is.
+    Raises ValueError for shapes or dtypes that do not match, an empty input, a block below 1, or
+    numbers outside +- 1e12, NaN among them (T * D comparisons, beside T * T weights).
     """
-    check_inputs(q, k, v, log_forget, block_size)
+    check_inputs(q, k, v, log_forget, threshold, block_size)
     weigh = thresholded(log_forget, threshold)
     output, weights = attend(q, k, v, weigh, block_size, return_weights)
     return (output, weights) if return_weights else output
 
 
-def check_inputs(q, k, v, log_forget, block_size):
+def check_inputs(q, k, v, log_forget, threshold, block_size):
     """Raises ValueError for the first argument of threshold_relative_attention that is wrong."""
-    if q.ndim != 4 or q.numel() == 0:
-        raise ValueError(f"q has shape {tuple(q.shape)}; allowed: (B, H, T, D), none of them 0")
-    if block_size < 1:
+    if q.ndim != 4 or q.numel() == 0 or not q.is_floating_point():
+        raise ValueError(f"q is {q.dtype} {tuple(q.shape)}; allowed: float (B, H, T, D), none 0")
+    if not (isinstance(block_size, int) and block_size >= 1):
         raise ValueError(f"block_size is {block_size}; allowed: 1 or more query rows")
-    inputs = {"q": q, "k": k, "v": v, "log_forget": log_forget}
-    for name, given in inputs.items():
+    if math.isnan(threshold):
+        raise ValueError(f"threshold is {threshold}; allowed: any other number")
+    for name, given in {"q": q, "k": k, "v": v, "log_forget": log_forget}.items():
         shape = q.shape[:3] if name == "log_forget" else q.shape
-        if given.shape != shape:
-            raise ValueError(f"{name} has shape {tuple(given.shape)}; allowed: {tuple(shape)}")
-        if given.sum().isnan():
-            raise ValueError(f"{name} contains NaN (or both infinities); allowed: finite numbers")
-    if log_forget.max() > 0:
-        raise ValueError(f"log_forget reaches {log_forget.max():.4g}; allowed: at most 0")
+        if given.shape != shape or given.dtype != q.dtype:
+            found = f"{given.dtype} {tuple(given.shape)}"
+            raise ValueError(f"{name} is {found}; allowed, as q is: {q.dtype} {tuple(shape)}")
+        low, high = given.detach().aminmax()  # NaN if any is, which fails each comparison
+        most = 0 if name == "log_forget" else LARGEST
+        if not (low >= -LARGEST and high <= most):
+            raise ValueError(f"{name} spans {low:g} ... {high:g}; allowed: -1e12 ... {most:g}")
 
 
 class Attention(nn.Module):

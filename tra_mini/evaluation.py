@@ -23,9 +23,9 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
     """How often the model answers sequences of task(batch, length, generator) without an error.
 
     Returns a row for each length: length, n sequences, exact_match (the share of them in which
-    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored answers),
-    per_read (the share of those that are right) and loss (their mean cross-entropy in nats).
-    A length's sequences depend on the seed alone.
+    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored
+    answers), per_read (the share of those that are right) and loss (their mean cross-entropy, in
+    nats). A length's sequences depend on the seed alone.
     """
     if n < 1:
         raise ValueError(f"n is {n}; allowed: 1 or more sequences")

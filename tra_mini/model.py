@@ -38,9 +38,7 @@ class Block(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        hidden = (
-            8 * config.d_model // 3
-        )  # three matrices of this width cost what two of 4 * d_model do
+        hidden = 8 * config.d_model // 3  # three such matrices cost what two of 4 * d_model do
         self.norm_attention = nn.RMSNorm(config.d_model)
         self.attention = MECHANISMS[config.mechanism](config)
         self.norm_mlp = nn.RMSNorm(config.d_model)
@@ -71,8 +69,9 @@ class GPT(nn.Module):
         With return_weights the pair of it and a list of attention weights, (B, H, T, T) a layer.
         Raises ValueError for an empty batch, or tokens outside the vocabulary.
         """
-        if tokens.ndim != 2 or tokens.numel() == 0:
-            raise ValueError(f"tokens has shape {tuple(tokens.shape)}; allowed: (B, T), neither 0")
+        if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
+            given = f"{tokens.dtype} {tuple(tokens.shape)}"
+            raise ValueError(f"tokens is {given}; allowed: integers (B, T), neither 0")
         low, high = tokens.min().item(), tokens.max().item()
         if low < 0 or high >= self.config.vocab_size:
             raise ValueError(
@@ -80,7 +79,7 @@ class GPT(nn.Module):
             )
         x = self.embedding(tokens)  # (B, T, d_model)
         if self.config.mechanism == "sinusoidal":
-            x = x + sinusoids(x.shape[1], x.shape[2], x.device)
+            x = x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
         maps = []
         for block in self.blocks:
             x, weights = block(x, return_weights)
@@ -91,6 +90,8 @@ class GPT(nn.Module):
     @torch.no_grad()
     def generate(self, tokens, new_tokens, generator=None):
         """Continues tokens to (B, T + new_tokens): sampled with a generator, greedily without."""
+        if new_tokens < 0:
+            raise ValueError(f"new_tokens is {new_tokens}; allowed: 0 or more")
         for _ in range(new_tokens):
             logits = self(tokens)[:, -1]  # (B, vocab_size)
             if generator is None:

@@ -8,14 +8,14 @@ import math
 import torch
 from torch import nn
 
-from tra_mini.ablations import ContextualOnly, DistanceOnly, SparsityOnly, SparsityRaw
-from tra_mini.attention import (
-    Attention,
-    GatedAttention,
-    ThresholdRelativeAttention,
-    causal,
+from tra_mini.ablations import (
+    ContextualOnly,
+    DistanceOnly,
+    SparsityOnly,
+    SparsityRaw,
     raw_distance,
 )
+from tra_mini.attention import Attention, GatedAttention, ThresholdRelativeAttention, causal
 
 
 class RoPE(Attention):

@@ -39,12 +39,14 @@ def encode(text):
     """The published text form, such as "w0i1r0" -> tokens (length,). ValueError for other text."""
     unknown = sorted(set(text) - set(VOCABULARY))
     if unknown:
-        raise ValueError(
-            f"text contains {''.join(unknown)!r}; allowed: characters of {VOCABULARY!r}"
-        )
+        found = "".join(unknown)
+        raise ValueError(f"text contains {found!r}; allowed: characters of {VOCABULARY!r}")
     return torch.tensor([VOCABULARY.index(character) for character in text], dtype=torch.long)
 
 
 def decode(tokens):
-    """tokens (length,) -> the published text form; the inverse of encode."""
+    """tokens (length,) -> the published text form; the inverse of encode. ValueError for others."""
+    unknown = sorted(set(tokens.tolist()) - set(range(len(VOCABULARY))))
+    if unknown:
+        raise ValueError(f"tokens contain {unknown}; allowed: 0 ... {len(VOCABULARY) - 1}")
     return "".join(VOCABULARY[token] for token in tokens.tolist())
