@@ -38,13 +38,10 @@ def table(runs):
         lengths = sorted({length for where, _, length in values if where == split})
         lines += ["", f"{plots.SPLIT_TITLE[split]}: sequences without an error, worst seed / mean"]
         lines.append(f"{'length':>16}" + "".join(f"{length:>12}" for length in lengths))
-        for mechanism in dict.fromkeys(
-            mechanism for where, mechanism, _ in values if where == split
-        ):
+        for mechanism in dict.fromkeys(name for where, name, _ in values if where == split):
             cells = (values[split, mechanism, length] for length in lengths)
-            lines.append(
-                f"{mechanism:>16}" + "".join(f"{min(c):>7.2f}/{sum(c) / len(c):.2f}" for c in cells)
-            )
+            shown = (f"{min(cell):>7.2f}/{sum(cell) / len(cell):.2f}" for cell in cells)
+            lines.append(f"{mechanism:>16}" + "".join(shown))
     return "\n".join(lines)
 
 
@@ -100,9 +97,7 @@ def train_one(mechanism, seed, steps):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tra_mini", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser(
-        "reproduce", help="train, test, print the table, draw the figures"
-    )
+    command = commands.add_parser("reproduce", help="train, test, print a table, draw figures")
     command.add_argument("--full", action="store_true", help="all mechanisms, seeds and lengths")
     commands.add_parser("figures", help="redraw every figure from figures/results, no training")
     command = commands.add_parser("train", help="one run")

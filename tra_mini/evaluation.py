@@ -11,10 +11,8 @@ TOKENS_AT_ONCE = 2**12  # bounds memory: attention holds 64 rows * heads * this,
 def wilson_interval(successes, n):
     """95 % interval of a proportion (Wilson 1927), which is not empty even at 0 or n successes."""
     z = 1.959964
-    centre, width = (
-        successes + z * z / 2,
-        z * math.sqrt(successes * (n - successes) / n + z * z / 4),
-    )
+    centre = successes + z * z / 2
+    width = z * math.sqrt(successes * (n - successes) / n + z * z / 4)
     return max(0.0, (centre - width) / (n + z * z)), min(1.0, (centre + width) / (n + z * z))
 
 

@@ -129,13 +129,8 @@ def run_experiment(name, folder=RESULTS):
         for step, tests in [effort(config)]
     )
     try:
-        failures = run_all(
-            run,
-            missing,
-            partial(results.keep, path),
-            work=work,
-            threads=results.ENVIRONMENT["threads"],
-        )
+        threads = results.ENVIRONMENT["threads"]
+        failures = run_all(run, missing, partial(results.keep, path), work=work, threads=threads)
     except KeyboardInterrupt:
         message = f"stopped; finished runs are in {path}, the same command goes on"
         raise KeyboardInterrupt(message) from None

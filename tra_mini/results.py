@@ -65,9 +65,8 @@ def check_writable(folder):
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(
-            f"folder is {folder}; allowed: one that can be written ({error})"
-        ) from None
+        message = f"folder is {folder}; allowed: one that can be written ({error})"
+        raise ValueError(message) from None
 
 
 def keep(path, run):

@@ -57,10 +57,8 @@ def train(
         raise ValueError(f"learning_rate is {learning_rate}; allowed: above 0")
     settings = asdict(config) | {"task": name_of(task), "steps": steps, "seed": seed}
     settings |= {"length": length, "batch": batch, "learning_rate": learning_rate}
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # drawn on the CPU: the same first weights on every device
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # drawn on the CPU: the same first weights on every device
         model = GPT(config)
     try:
         model.to(device)
@@ -102,9 +100,8 @@ def name_of(task):
     """A task's name with the settings bound to it, such as flip_flop(p_ignore=0.8)."""
     if not isinstance(task, partial):
         return task.__name__
-    return (
-        f"{task.func.__name__}({', '.join(f'{k}={v}' for k, v in sorted(task.keywords.items()))})"
-    )
+    bound = ", ".join(f"{name}={value}" for name, value in sorted(task.keywords.items()))
+    return f"{task.func.__name__}({bound})"
 
 
 def save(path, settings, model, optimizer, generator, step, seconds):
