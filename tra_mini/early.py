@@ -1,0 +1,100 @@
+"""TRA that stops reading when nothing further can matter: exact, and far shorter than T.
+
+TRA's distance only grows as one walks from a query back to older keys. Let a row have met n
+survivors so far, the highest of their logits being m. Each survivor still to come scores at most
+b = |q| max |k| / sqrt(D), which is sqrt(D) for normalised q and k, and lies at distance n + 1 or
+more, so that its logit is at most b + delta (n + 1). Where that is below m - UNDERFLOW, its weight
+e^(logit - m) is exactly 0 in float32, in the full computation too: the rest need not be read.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from tra_mini.attention import REMOVED, survivor_distance
+
+UNDERFLOW = 105.0  # e^-104 is 0 in float32; 1 more for what rounding does to a logit near there
+NOTHING = -1e20  # the highest logit of a row that has met no survivor: such a row reads on
+WIDEST = 2048  # keys at a time: few enough to stay in a processor's cache
+
+
+def attend_early(q, k, v, log_forget, threshold=0.0, block_size=128):
+    """threshold_relative_attention, without gradients, each row only until the rest is all 0.
+
+    q, k, v (B, H, T, D), log_forget (B, H, T) -> output (B, H, T, D), equal but for the order of
+    its sums, and read (B, H): weights computed / (T (T + 1) / 2), which a block's square, of
+    which half is not needed, can lift above 1. ValueError for numbers other than float32.
+    """
+    if q.dtype != torch.float32:
+        raise ValueError(f"q is {q.dtype}; allowed: torch.float32, in which e^-104 is 0")
+    B, H, T, D = q.shape
+    output, read = torch.empty_like(v), torch.zeros(B, H)
+    for b in range(B):
+        for h in range(H):
+            head = q[b, h] / math.sqrt(D), k[b, h], v[b, h], log_forget[b, h, :, None]
+            for first in range(0, T, block_size):
+                rows = slice(first, min(first + block_size, T))
+                output[b, h, rows], weights = walk_back(*head, rows, threshold)
+                read[b, h] += weights
+    return output, read / (T * (T + 1) / 2)
+
+
+def walk_back(q, k, v, log_forget, rows, threshold):
+    """One head, a block of queries: their output (rows, D), and how many weights it took."""
+    q, delta = q[rows], log_forget[rows]  # of the rows that still read: fewer and fewer
+    limit = q.norm(dim=-1, keepdim=True) * k[: rows.stop].norm(dim=-1).max()  # b, (rows, 1)
+    survivors = total = torch.zeros_like(delta)  # (rows, 1), met so far
+    most, summed = torch.full_like(delta, NOTHING), torch.zeros_like(q)
+    output, reading, computed = torch.zeros_like(q), torch.arange(len(q)), 0
+    stop, width = rows.stop, len(q)  # first the block's own square, then more keys at a time
+    while stop > 0 and len(q):
+        keys = slice(max(0, stop - width), stop)
+        scores = q @ k[keys].mT  # (rows, keys)
+        keep = scores.clone().gt_(threshold)
+        if stop == rows.stop:
+            keep.tril_()
+        distance = survivor_distance(keep).add_(survivors)
+        logits = torch.addcmul(scores, delta, distance).add_(keep - 1, alpha=REMOVED)
+        survivors = survivors + keep.sum(-1, keepdim=True)
+        high, weights = logits.amax(-1, keepdim=True), logits.softmax(-1)
+        mass = 1 / weights.amax(-1, keepdim=True)  # sum of e^(logit - high): exp itself is slower
+        before, most = most, torch.maximum(most, high)
+        shrink, mass = (before - most).exp(), mass * (high - most).exp()
+        total = total * shrink + mass
+        summed = summed * shrink + weights @ v[keys] * mass
+        computed += weights.numel()
+        on = (limit + delta * (survivors + 1) >= most - UNDERFLOW)[:, 0]  # these read on
+        output[reading] = summed / total.clamp(min=1e-30)
+        q, delta, limit, survivors, total, most, summed, reading = (
+            each[on] for each in (q, delta, limit, survivors, total, most, summed, reading)
+        )
+        stop, width = keys.start, min(2 * width, WIDEST)
+    return output, computed
+
+
+class StopEarly(nn.Module):
+    """A trained ThresholdRelativeAttention whose forward pass stops early; no gradients.
+
+    After a pass, read (B, H) is the share of the keys up to each query that each head looked at.
+    """
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    @torch.no_grad()
+    def forward(self, x, return_weights=False):
+        if return_weights:
+            return self.attention(x, return_weights)
+        output, self.read = attend_early(*self.attention.heads(x), self.attention.log_forget(x))
+        return self.attention.output(output.transpose(1, 2).flatten(2)), None
+
+
+def stop_early(model):
+    """Lets each layer of a trained TRA model stop early -> the same model, for inference alone."""
+    if model.config.mechanism != "tra":
+        raise ValueError(f"mechanism is {model.config.mechanism!r}; allowed: 'tra'")
+    for block in model.blocks:
+        block.attention = StopEarly(block.attention)
+    return model
