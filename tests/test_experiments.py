@@ -93,6 +93,17 @@ class TestGrids:
                 "dense": 0.1,
             }
 
+    def test_more_seeds(self):
+        """The mechanisms that came near to exactness, on ten seeds that no other experiment uses."""
+        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["more_seeds"]}
+        assert grid == {
+            (mechanism, seed)
+            for mechanism in ("tra", "sparsity_raw", "contextual_only")
+            for seed in range(10, 20)
+        }
+        for config in EXPERIMENTS["more_seeds"]:
+            assert config["testing"] == EXPERIMENTS["flip_flop"][0]["testing"]
+
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
         grid = [

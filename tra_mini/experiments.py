@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tra_mini import results
+from tra_mini.early import stop_early
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
 from tra_mini.parallel import advance, run_all
@@ -52,6 +53,9 @@ EXPERIMENTS = {
     ],
     "headline": flip_flop_grid(("tra", "fox", "alibi", "rope"), SEEDS[:3], SPLITS, LENGTHS, 2**15),
     "flip_flop": flip_flop_grid(MECHANISMS, SEEDS, SPLITS, LENGTHS, 2**16),
+    "more_seeds": flip_flop_grid(
+        ("tra", "sparsity_raw", "contextual_only"), range(10, 20), SPLITS, LENGTHS, 2**16
+    ),
     "flip_flop_long": [
         config  # a run for each split: they take minutes, and what has finished is kept
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
@@ -86,8 +90,10 @@ def trained(config, on_step=None):
 def effort(config):
     """Rough milliseconds on one core, for the time left: of a step, of each length's test."""
     tests = {
-        length: sequences(length, config["testing"]["tokens"]) * (length / 100 + length**2 / 35000)
+        length: n
+        * (length / 100 + min(length**2 / 35000, length / 2.5))  # the last: stopping early
         for length in config["testing"]["lengths"]
+        for n in [sequences(length, config["testing"]["tokens"])]
     }
     return 0 if model_path(config).exists() else 28, tests
 
@@ -96,6 +102,8 @@ def run(config):
     """Trains and tests what config describes -> {"config", "train_seconds", "rows"}."""
     step, tests = effort(config)
     model = trained(config, on_step=lambda: advance(step))
+    if min(tests) > LENGTHS[-1]:
+        stop_early(model)  # the same answers in a fraction of the time
     rows = []
     for split, p_ignore in config["testing"]["splits"].items():
         task = partial(flip_flop, p_ignore=p_ignore)
