@@ -94,7 +94,7 @@ class TestGrids:
             }
 
     def test_more_seeds(self):
-        """The mechanisms that came near to exactness, on ten seeds that no other experiment uses."""
+        """The mechanisms that came near to exactness, on ten seeds used nowhere else."""
         grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["more_seeds"]}
         assert grid == {
             (mechanism, seed)
