@@ -61,15 +61,16 @@ class TestGrids:
             assert config["mechanism"] == "tra"
             assert config["testing"]["lengths"] == [config["length"]]
             assert config["testing"]["splits"] == {"in_distribution": config["p_ignore"]}
+            assert config["steps"] * config["batch"] == 16000
             assert config["seed"] not in reported
 
     def test_the_recipe_in_use_is_the_one_of_lowest_loss(self):
-        """Of the recipes tried, by the loss at the training length of its worst seed of ten."""
+        """Of the recipes tried, by the worst seed's loss at the training length."""
         losses = {}
         for run in stored("recipe"):
             recipe = tuple(run["config"][name] for name in experiments.RECIPES[0])
             losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-        assert [len(seeds) for seeds in losses.values()] == [10] * len(experiments.RECIPES)
+        assert len(losses) == len(experiments.RECIPES)
         best = min(losses, key=lambda recipe: max(losses[recipe]))
         assert best == tuple(experiments.TRAINING[name] for name in experiments.RECIPES[0])
 
@@ -77,13 +78,13 @@ class TestGrids:
         """TRA and its main rivals, three seeds each."""
         grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["headline"]}
         assert len(EXPERIMENTS["headline"]) == 12
-        assert grid == {(m, s) for m in ("tra", "fox", "alibi", "rope") for s in range(10, 13)}
+        assert grid == {(m, s) for m in ("tra", "fox", "alibi", "rope") for s in range(5, 8)}
 
     def test_flip_flop(self):
         """Every mechanism, five seeds each, at lengths up to 64 times the training's."""
         grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["flip_flop"]}
         assert len(EXPERIMENTS["flip_flop"]) == len(grid)
-        assert grid == {(mechanism, seed) for mechanism in MECHANISMS for seed in range(10, 15)}
+        assert grid == {(mechanism, seed) for mechanism in MECHANISMS for seed in range(5, 10)}
         for config in EXPERIMENTS["flip_flop"]:
             assert config["testing"]["lengths"] == [64 * 2**power for power in range(7)]
             assert config["testing"]["splits"] == {
@@ -92,6 +93,17 @@ class TestGrids:
                 "dense": 0.1,
             }
 
+    def test_more_seeds(self):
+        """The mechanisms that came near to exactness, on ten seeds used nowhere else."""
+        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["more_seeds"]}
+        assert grid == {
+            (mechanism, seed)
+            for mechanism in ("tra", "sparsity_raw", "contextual_only")
+            for seed in range(10, 20)
+        }
+        for config in EXPERIMENTS["more_seeds"]:
+            assert config["testing"] == EXPERIMENTS["flip_flop"][0]["testing"]
+
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
         grid = [
@@ -99,7 +111,7 @@ class TestGrids:
             for config in EXPERIMENTS["flip_flop_long"]
         ]
         assert len(grid) == 20
-        assert set(grid) == {("tra", s, p) for s in range(10, 15) for p in (0.8, 0.98, 0.1, 0.999)}
+        assert set(grid) == {("tra", s, p) for s in range(5, 10) for p in (0.8, 0.98, 0.1, 0.999)}
         for config in EXPERIMENTS["flip_flop_long"]:
             assert config["testing"]["lengths"] == [16384, 65536]
 
@@ -276,7 +288,7 @@ class TestBadInput:
         """The message lists the experiments there are; no file is made."""
         with pytest.raises(ValueError) as refused:
             run_experiment("no such", tmp_path / "results")
-        expected = "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long"
+        expected = "name is 'no such'; allowed: headline, flip_flop, flip_flop_long"
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()
 

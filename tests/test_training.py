@@ -144,16 +144,16 @@ class TestLoss:
 
 class TestLearningRate:
     def test_warm_up_is_linear(self):
-        """Of a long training, the first steps rise in equal parts up to the peak."""
-        for step in range(80):
-            expected = pytest.approx(0.01 * (step + 1) / 80, rel=1e-6)
-            assert training.learning_rate_at(step, 10**6, 0.01, 80) == expected
+        """Of a long training, the first WARMUP steps rise in equal parts up to the peak."""
+        for step in range(training.WARMUP):
+            expected = 0.01 * (step + 1) / training.WARMUP
+            assert training.learning_rate_at(step, 10**6, 0.01) == pytest.approx(expected, rel=1e-6)
 
     def test_half_a_cosine_from_the_peak_to_zero(self):
         """Never above the peak, falling after the warm-up, half of it half way, nothing at last."""
-        rates = [training.learning_rate_at(step, 1000, 0.01, 50) for step in range(1001)]
+        rates = [training.learning_rate_at(step, 1000, 0.01) for step in range(1001)]
         assert 0.0099 < max(rates) <= 0.01
-        falling = rates[49:]
+        falling = rates[training.WARMUP - 1 :]
         assert all(later < earlier for earlier, later in pairwise(falling))
         assert rates[500] == pytest.approx(0.005)
         assert rates[999] > 0

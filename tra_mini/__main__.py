@@ -49,9 +49,9 @@ def recipes(runs):
     """Loss at the training length of each recipe tried, worst seed / mean: a line a recipe."""
     losses = {}
     for run in runs:
-        recipe = run["config"]["warmup"], run["config"]["learning_rate"]
+        recipe = tuple(run["config"][name] for name in ("steps", "batch", "learning_rate"))
         losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-    lines = ["", "Nats a read at 64 tokens, worst seed / mean (warm-up steps, learning rate)"]
+    lines = ["", "Nats a read at 64 tokens, worst seed / mean (steps, batch, learning rate)"]
     for recipe, loss in sorted(losses.items(), key=lambda item: max(item[1])):
         numbers = "".join(f"{number:>8}" for number in recipe)
         lines.append(f"{numbers}{max(loss):>12.1e}/{sum(loss) / len(loss):.1e}")
@@ -62,7 +62,7 @@ def reproduce(full):
     """Computes what is missing of the experiments, prints their tables, redraws the figures."""
     if full:
         print(recipes(run_experiment("recipe")), end="\n\n")
-    for name in ("flip_flop", "flip_flop_long") if full else ("headline",):
+    for name in ("flip_flop", "more_seeds", "flip_flop_long") if full else ("headline",):
         print(table(run_experiment(name)), end="\n\n")
     figures()
 

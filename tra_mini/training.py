@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from tra_mini.model import GPT
 
+WARMUP = 50  # steps
 SAVE_EVERY = 100  # steps
 
 
-def learning_rate_at(step, steps, peak, warmup):
-    """Half a cosine from peak down to zero, its first warmup steps scaled up from zero."""
-    return peak * min(1, (step + 1) / warmup) * (1 + math.cos(math.pi * step / steps)) / 2
+def learning_rate_at(step, steps, peak):
+    """Linear warm-up, then half a cosine down to zero."""
+    return peak * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def next_token_loss(model, tokens, scored):
@@ -36,7 +37,6 @@ def train(
     length=64,
     batch=16,
     learning_rate=3e-3,
-    warmup=200,
     device="cpu",
     checkpoint=None,
     on_step=None,
@@ -50,14 +50,13 @@ def train(
     Returns the GPT, with the seconds that training took as its attribute train_seconds. Raises
     ValueError for impossible numbers, an unusable device, or a checkpoint of other settings.
     """
-    counts = {"steps": steps, "length": length, "batch": batch, "warmup": warmup}
-    for name, given in counts.items():
+    for name, given in (("steps", steps), ("length", length), ("batch", batch)):
         if given < 1:
             raise ValueError(f"{name} is {given}; allowed: 1 or more")
     if not learning_rate > 0:
         raise ValueError(f"learning_rate is {learning_rate}; allowed: above 0")
-    settings = asdict(config) | {"task": name_of(task), "seed": seed} | counts
-    settings["learning_rate"] = learning_rate
+    settings = asdict(config) | {"task": name_of(task), "steps": steps, "seed": seed}
+    settings |= {"length": length, "batch": batch, "learning_rate": learning_rate}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # drawn on the CPU: the same first weights on every device
         model = GPT(config)
@@ -75,7 +74,7 @@ def train(
     try:
         for step in tqdm(range(first, steps), initial=first, total=steps, disable=hidden):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, steps, learning_rate, warmup)
+                group["lr"] = learning_rate_at(step, steps, learning_rate)
             tokens, scored = task(batch, length, generator=generator)
             loss = next_token_loss(model, tokens.to(device), scored.to(device))
             optimizer.zero_grad()
