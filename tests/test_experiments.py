@@ -14,7 +14,14 @@ import torch
 
 import tra_mini
 from tra_mini import MECHANISMS, experiments, results
-from tra_mini.experiments import EXPERIMENTS, model_path, run_experiment, sequences, stored
+from tra_mini.experiments import (
+    EXPERIMENTS,
+    model_path,
+    run_experiment,
+    sequences,
+    stored,
+    trained,
+)
 
 DRIVER = '''
 """Computes grid.json as the experiment "headline" of the package here, with so many workers."""
@@ -46,6 +53,7 @@ def config(mechanism="tra", seed=0, steps=3, **changes):
     testing = {"splits": {"in_distribution": 0.8, "dense": 0.1}, "lengths": [8, 16], "tokens": 256}
     settings = {"mechanism": mechanism, "seed": seed, "n_layer": 1, "n_head": 2, "d_model": 8}
     settings |= {"steps": steps, "length": 8, "batch": 2, "learning_rate": 1e-3, "p_ignore": 0.8}
+    settings |= {"starts": 1}
     return settings | {"testing": testing} | changes
 
 
@@ -93,17 +101,6 @@ class TestGrids:
                 "dense": 0.1,
             }
 
-    def test_more_seeds(self):
-        """The mechanisms that came near to exactness, on ten seeds used nowhere else."""
-        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["more_seeds"]}
-        assert grid == {
-            (mechanism, seed)
-            for mechanism in ("tra", "sparsity_raw", "contextual_only")
-            for seed in range(10, 20)
-        }
-        for config in EXPERIMENTS["more_seeds"]:
-            assert config["testing"] == EXPERIMENTS["flip_flop"][0]["testing"]
-
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
         grid = [
@@ -140,6 +137,7 @@ class TestModelPath:
         """The same training serves other tests."""
         testing = {"splits": {"sparse": 0.98}, "lengths": [64], "tokens": 1}
         assert model_path(config(testing=testing)) == model_path(config())
+        assert model_path(config(starts=3)) == model_path(config())
 
     @pytest.mark.parametrize("name", ["SCHEMA", "ENVIRONMENT"])
     def test_depends_on_environment_and_schema(self, monkeypatch, name):
@@ -208,7 +206,7 @@ class TestBookkeeping:
         """A row for each split and length, with all that tests, figures and notebooks read."""
         fields = {"split", "p_ignore", "length", "n", "exact_match", "low", "high", "per_read"}
         for run in run_experiment("tiny", self.folder):
-            assert set(run) == {"config", "train_seconds", "rows"}
+            assert set(run) == {"config", "train_seconds", "started", "rows"}
             assert all(fields <= set(row) for row in run["rows"])
             assert [(row["split"], row["p_ignore"], row["length"]) for row in run["rows"]] == [
                 ("in_distribution", 0.8, 8),
@@ -283,12 +281,35 @@ class TestBookkeeping:
         assert (self.folder / "tiny.json.aside-1").read_text() == text
 
 
+class TestStarts:
+    def losses(self, n):
+        """Of the first n starts, each by itself."""
+        return [trained(config(seed=1000 * start)).loss for start in range(n)]
+
+    @pytest.mark.parametrize("starts", [1, 3])
+    def test_what_does_not_learn_starts_again(self, here, starts):
+        """As often as allowed, from other weights; the start of lowest loss is taken."""
+        model = trained(config(starts=starts))
+        losses = self.losses(starts)
+        assert model.started == starts == len(set(losses))
+        assert model.loss == min(losses) > experiments.LEARNED
+
+    def test_the_first_that_learns_is_taken(self, here, monkeypatch):
+        """Whatever later starts would give: only the loss at the training length is asked."""
+        first, second, _ = self.losses(3)
+        monkeypatch.setattr(experiments, "LEARNED", max(first, second))
+        assert trained(config(starts=3)).started == 1
+        monkeypatch.setattr(experiments, "LEARNED", min(first, second))
+        model = trained(config(starts=3))
+        assert (model.started, model.loss) == (1 if first < second else 2, min(first, second))
+
+
 class TestBadInput:
     def test_an_unknown_name(self, tmp_path):
         """The message lists the experiments there are; no file is made."""
         with pytest.raises(ValueError) as refused:
             run_experiment("no such", tmp_path / "results")
-        expected = "name is 'no such'; allowed: headline, flip_flop, flip_flop_long"
+        expected = "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long"
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()
 

@@ -55,7 +55,7 @@ def run_all(function, jobs, on_result, *, work, threads):
                         on_result(future.result())
                     else:
                         failures.append(future.exception())
-                bar.update(shared_progress.value - bar.n)
+                bar.update(min(shared_progress.value, work) - bar.n)  # some start again
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.terminate()
