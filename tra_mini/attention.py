@@ -95,7 +95,7 @@ def check_inputs(q, k, v, log_forget, threshold, block_size):
         raise ValueError(f"threshold is {threshold}; allowed: any other number")
     for name, given in {"q": q, "k": k, "v": v, "log_forget": log_forget}.items():
         shape = q.shape[:3] if name == "log_forget" else q.shape
-        if given.shape != shape or given.dtype != q.dtype:
+        if given.shape != shape or (name != "log_forget" and given.dtype != q.dtype):
             found = f"{given.dtype} {tuple(given.shape)}"
             raise ValueError(f"{name} is {found}; allowed, as q is: {q.dtype} {tuple(shape)}")
         low, high = given.detach().aminmax()  # NaN if any is, which fails each comparison
