@@ -56,6 +56,17 @@ def test_every_cell_was_executed_in_order_and_without_error(notebook):
     assert "widgets" not in notebook.metadata
 
 
+def test_the_stored_form_is_the_one_that_executing_leaves(notebook):
+    """Readable ids, one output for one printed text, no versions: normalising changes nothing."""
+    sys.path.insert(0, str(NOTEBOOKS.parent / "tools"))
+    from notebooks import joined, normalised
+
+    before = nbformat.writes(notebook)
+    assert nbformat.writes(normalised(copy.deepcopy(notebook))) == before
+    pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    assert [output.text for output in joined(pieces)] == ["a\nb\n"]
+
+
 def claims(notebook):
     """Asserts on something computed: those in which a name is read."""
     trees = [ast.parse(cell.source) for cell in code_cells(notebook)]

@@ -43,9 +43,21 @@ def normalised(notebook):
         cell.metadata = {
             name: cell.metadata[name] for name in ("tags", "slideshow") if name in cell.metadata
         }
-        for output in cell.get("outputs", []):
-            output.get("metadata", {}).pop("needs_background", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     return notebook
+
+
+def joined(outputs):
+    """Pieces of one printed text as one: where a kernel cuts it depends on its load."""
+    whole = []
+    for output in outputs:
+        output.get("metadata", {}).pop("needs_background", None)
+        if whole and output.output_type == "stream" and output.name == whole[-1].get("name"):
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 if __name__ == "__main__":
