@@ -141,7 +141,9 @@ class TestArguments:
         monkeypatch.setattr(__main__, "run_experiment", run_experiment)
         monkeypatch.setattr(__main__, "figures", lambda: done.append("figures"))
         __main__.main(["reproduce", "--full"] if full else ["reproduce"])
-        expected = ["recipe", "flip_flop", "flip_flop_long"] if full else ["headline"]
+        expected = (
+            ["recipe", "flip_flop", "flip_flop_long", "flip_flop_far"] if full else ["headline"]
+        )
         assert done == [*expected, "figures"]
         assert capsys.readouterr().out.count("worst seed / mean") >= len(expected)
 

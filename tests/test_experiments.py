@@ -112,6 +112,17 @@ class TestGrids:
         for config in EXPERIMENTS["flip_flop_long"]:
             assert config["testing"]["lengths"] == [16384, 65536]
 
+    def test_flip_flop_far(self):
+        """Three of those seeds at 4,096 times the training length."""
+        grid = [
+            (config["seed"], *config["testing"]["splits"].items())
+            for config in EXPERIMENTS["flip_flop_far"]
+        ]
+        splits = (("in_distribution", 0.8), ("sparse", 0.98))
+        assert sorted(grid) == [(seed, split) for seed in (5, 6, 7) for split in splits]
+        for config in EXPERIMENTS["flip_flop_far"]:
+            assert config["testing"]["lengths"] == [4096 * config["length"]]
+
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_configs_differ_and_survive_json(self, name):
         """Runs are found again by their config, so no two are equal and JSON changes none."""
@@ -309,7 +320,9 @@ class TestBadInput:
         """The message lists the experiments there are; no file is made."""
         with pytest.raises(ValueError) as refused:
             run_experiment("no such", tmp_path / "results")
-        expected = "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long"
+        expected = (
+            "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long, flip_flop_far"
+        )
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()
 

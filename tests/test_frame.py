@@ -124,6 +124,17 @@ def long_table(runs):
     return "\n".join(lines)
 
 
+def far_sentence(runs):
+    """The README's line about the greatest length of all."""
+    exact = {}
+    for run in runs:
+        [row] = run["rows"]
+        assert row["length"] == 2**18 and row["n"] == 1
+        exact.setdefault(row["split"], []).append(row["exact_match"] == 1)
+    shown = " and ".join(f"{sum(ok)} of {len(ok)} ({split})" for split, ok in exact.items())
+    return f"At 262,144 tokens, 4,096 times the training length: {shown}."
+
+
 def seeds_sentence(runs):
     """How many seeds of a mechanism never err: the README's line about the 2 x 2."""
     never = {}
@@ -161,17 +172,18 @@ def ratio_table(cost):
         starts_sentence(stored("flip_flop")),
         brief_table(stored("flip_flop")),
         long_table(stored("flip_flop_long")),
+        far_sentence(stored("flip_flop_far")),
         seeds_sentence(stored("flip_flop")),
         ratio_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
     ],
-    ids=["recipe", "starts", "results", "long", "seeds", "speed", "memory"],
+    ids=["recipe", "starts", "results", "long", "far", "seeds", "speed", "memory"],
 )
 def test_the_readme_quotes_the_stored_results(table):
     assert table in README.replace("\n", " ") or table in README, f"it should hold:\n{table}"
 
 
-@pytest.mark.parametrize("name", ["recipe", "flip_flop", "flip_flop_long"])
+@pytest.mark.parametrize("name", ["recipe", "flip_flop", "flip_flop_long", "flip_flop_far"])
 def test_the_stored_results_are_whole(name):
     """Every run of the grid is there, with every row that its config asks for, and no stranger."""
     runs = results.load(RESULTS / f"{name}.json")["runs"]

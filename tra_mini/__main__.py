@@ -62,7 +62,7 @@ def reproduce(full):
     """Computes what is missing of the experiments, prints their tables, redraws the figures."""
     if full:
         print(recipes(run_experiment("recipe")), end="\n\n")
-    for name in ("flip_flop", "flip_flop_long") if full else ("headline",):
+    for name in ("flip_flop", "flip_flop_long", "flip_flop_far") if full else ("headline",):
         print(table(run_experiment(name)), end="\n\n")
     figures()
 

@@ -60,6 +60,11 @@ EXPERIMENTS = {
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
         for config in flip_flop_grid(["tra"], SEEDS, {split: p_ignore}, [16384, 65536], 2**16)
     ],
+    "flip_flop_far": [
+        config
+        for split in ("in_distribution", "sparse")
+        for config in flip_flop_grid(["tra"], SEEDS[:3], {split: SPLITS[split]}, [2**18], 2**18)
+    ],
 }
 
 
