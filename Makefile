@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml
 reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
 	$(BIN)/python -m tra_mini reproduce
 
-full: $(STAMP)  ## all mechanisms, seeds and lengths (some 75 minutes on two cores)
+full: $(STAMP)  ## all mechanisms, seeds and lengths (up to 90 minutes on two cores)
 	$(BIN)/python -m tra_mini reproduce --full
 
 test: $(STAMP)  ## every test, the notebooks among them
