@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import tra_mini
-from tra_mini import MECHANISMS, experiments, results
+from tra_mini import MECHANISMS, experiments, results, starts
 from tra_mini.experiments import (
     EXPERIMENTS,
     model_path,
@@ -183,7 +183,7 @@ def here(monkeypatch, tmp_path):
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(experiments, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(starts, "MODELS", tmp_path / "models")
     monkeypatch.setattr(experiments, "run_all", one_after_the_other)
     yield computed
     torch.set_num_threads(threads)
@@ -297,20 +297,20 @@ class TestStarts:
         """Of the first n starts, each by itself."""
         return [trained(config(seed=1000 * start)).loss for start in range(n)]
 
-    @pytest.mark.parametrize("starts", [1, 3])
-    def test_what_does_not_learn_starts_again(self, here, starts):
+    @pytest.mark.parametrize("most", [1, 3])
+    def test_what_does_not_learn_starts_again(self, here, most):
         """As often as allowed, from other weights; the start of lowest loss is taken."""
-        model = trained(config(starts=starts))
-        losses = self.losses(starts)
-        assert model.started == starts == len(set(losses))
-        assert model.loss == min(losses) > experiments.LEARNED
+        model = trained(config(starts=most))
+        losses = self.losses(most)
+        assert model.started == most == len(set(losses))
+        assert model.loss == min(losses) > starts.LEARNED
 
     def test_the_first_that_learns_is_taken(self, here, monkeypatch):
         """Whatever later starts would give: only the loss at the training length is asked."""
         first, second, _ = self.losses(3)
-        monkeypatch.setattr(experiments, "LEARNED", max(first, second))
+        monkeypatch.setattr(starts, "LEARNED", max(first, second))
         assert trained(config(starts=3)).started == 1
-        monkeypatch.setattr(experiments, "LEARNED", min(first, second))
+        monkeypatch.setattr(starts, "LEARNED", min(first, second))
         model = trained(config(starts=3))
         assert (model.started, model.loss) == (1 if first < second else 2, min(first, second))
 

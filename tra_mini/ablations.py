@@ -29,8 +29,10 @@ class Ablation(GatedAttention):
 
         def weigh(scores, rows):
             keep = surviving(scores, rows)
-            raw = raw_distance(scores, rows) + 1
-            distance = survivor_distance(keep) if self.contextual else raw
+            if self.contextual:
+                distance = survivor_distance(keep)
+            else:
+                distance = raw_distance(scores, rows) + 1
             logits = torch.addcmul(scores, delta[:, :, rows], distance)
             return logits, keep if self.removal else causal(scores, rows)
 

@@ -33,17 +33,17 @@ def attend_early(q, k, v, log_forget, threshold=0.0, block_size=128):
     for b in range(B):
         for h in range(H):
             head = q[b, h] / math.sqrt(D), k[b, h], v[b, h], log_forget[b, h, :, None]
+            limit = head[0].norm(dim=-1, keepdim=True) * head[1].norm(dim=-1).max()  # b, (T, 1)
             for first in range(0, T, block_size):
                 rows = slice(first, min(first + block_size, T))
-                output[b, h, rows], weights = walk_back(*head, rows, threshold)
+                output[b, h, rows], weights = walk_back(*head, limit, rows, threshold)
                 read[b, h] += weights
     return output, read / (T * (T + 1) / 2)
 
 
-def walk_back(q, k, v, log_forget, rows, threshold):
+def walk_back(q, k, v, log_forget, limit, rows, threshold):
     """One head, a block of queries: their output (rows, D), and how many weights it took."""
-    q, delta = q[rows], log_forget[rows]  # of the rows that still read: fewer and fewer
-    limit = q.norm(dim=-1, keepdim=True) * k[: rows.stop].norm(dim=-1).max()  # b, (rows, 1)
+    q, delta, limit = q[rows], log_forget[rows], limit[rows]  # of rows that still read: ever fewer
     survivors = total = torch.zeros_like(delta)  # (rows, 1), met so far
     most, summed = torch.full_like(delta, NOTHING), torch.zeros_like(q)
     output, reading, computed = torch.zeros_like(q), torch.arange(len(q)), 0
@@ -76,7 +76,7 @@ def walk_back(q, k, v, log_forget, rows, threshold):
 class StopEarly(nn.Module):
     """A trained ThresholdRelativeAttention whose forward pass stops early; no gradients.
 
-    After a pass, read (B, H) is the share of the keys up to each query that each head looked at.
+    After a pass, read (B, H) is what attend_early returned: the share of weights computed.
     """
 
     def __init__(self, attention):

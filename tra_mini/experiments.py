@@ -1,29 +1,24 @@
 """Named experiments: grids of mechanism x seed, of which every finished run is kept at once."""
 
-import hashlib
-import json
 from functools import partial
 from pathlib import Path
 
-from tra_mini import results
+from tra_mini import results, starts
 from tra_mini.early import stop_early
 from tra_mini.evaluation import accuracy_by_length
-from tra_mini.model import GPTConfig
 from tra_mini.parallel import advance, run_all
 from tra_mini.rivals import MECHANISMS
+from tra_mini.starts import model_path, trained
 from tra_mini.tasks import flip_flop
-from tra_mini.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "figures" / "results"
-MODELS = ROOT / ".cache" / "models"
 MODEL = {"n_layer": 2, "n_head": 4, "d_model": 64}
-TRAINING = {"steps": 1000, "length": 64, "batch": 16, "learning_rate": 3e-3, "p_ignore": 0.8}
-TRAINING |= {"starts": 3}  # at most, of which the first that learns counts
+TRAINING = {"steps": 1000, "length": 64, "batch": 16, "learning_rate": 3e-3}
+TRAINING |= {"p_ignore": 0.8, "starts": 3}  # of at most 3 starts the first that learns counts
 IN_DISTRIBUTION = {"in_distribution": 0.8}  # name: p_ignore
 SPLITS = IN_DISTRIBUTION | {"sparse": 0.98, "dense": 0.1}
 LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
-LEARNED = 0.05  # nats a read: a training that ends above it starts again
 SEEDS = range(5, 10)  # 0 to 4 were looked at, long strings too, while the project was built
 RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the training length
     {"steps": steps, "batch": 16000 // steps, "learning_rate": learning_rate}
@@ -73,34 +68,6 @@ def sequences(length, tokens):
     return max(1, min(512, tokens // length))
 
 
-def model_path(config):
-    """Where the model of a run's config is kept: named after all that its weights depend on."""
-    settings = {name: config[name] for name in config if name not in ("testing", "starts")}
-    key = json.dumps([results.SCHEMA, results.ENVIRONMENT, settings], sort_keys=True)
-    return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
-
-
-def trained(config, on_step=None):
-    """The model of a config: read from .cache/models if trained before, else trained and kept.
-
-    Where it has not learned its task, by its loss at the training length alone, it starts again
-    from other weights, as often as config allows; the best start counts. Sets loss and started.
-    """
-    model = GPTConfig(mechanism=config["mechanism"], **{name: config[name] for name in MODEL})
-    task = partial(flip_flop, p_ignore=config["p_ignore"])
-    settings = {name: config[name] for name in ("steps", "length", "batch", "learning_rate")}
-    starts = []
-    while len(starts) < config["starts"] and (not starts or starts[-1].loss > LEARNED):
-        seed = config["seed"] + 1000 * len(starts)
-        path = model_path(config | {"seed": seed})
-        starts.append(train(model, task, seed=seed, **settings, checkpoint=path, on_step=on_step))
-        [row] = accuracy_by_length(starts[-1], task, [config["length"]], n=256, seed=100 + seed)
-        starts[-1].loss = row["loss"]
-    best = min(starts, key=lambda start: start.loss)
-    best.started = len(starts)
-    return best
-
-
 def effort(config):
     """Rough milliseconds on one core, for the time left: of a step, of each length's test."""
     tokens = config["testing"]["tokens"]
@@ -139,7 +106,7 @@ def run_experiment(name, folder=RESULTS):
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
     results.check_writable(folder)
-    results.check_writable(MODELS)
+    results.check_writable(starts.MODELS)
     path = Path(folder) / f"{name}.json"
     done = [run["config"] for run in results.finished(path)]
     missing = [config for config in EXPERIMENTS[name] if config not in done]

@@ -1,0 +1,44 @@
+"""The trained model of a config: kept on disk, and started again where it has not learned."""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+from tra_mini import results
+from tra_mini.evaluation import accuracy_by_length
+from tra_mini.model import GPTConfig
+from tra_mini.tasks import flip_flop
+from tra_mini.training import train
+
+MODELS = Path(__file__).resolve().parents[1] / ".cache" / "models"
+LEARNED = 0.05  # nats a read: a training that ends above it starts again
+
+
+def model_path(config):
+    """Where the model of a run's config is kept: named after all that its weights depend on."""
+    settings = {name: config[name] for name in config if name not in ("testing", "starts")}
+    key = json.dumps([results.SCHEMA, results.ENVIRONMENT, settings], sort_keys=True)
+    return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
+
+
+def trained(config, on_step=None):
+    """The model of a config: read from .cache/models if trained before, else trained and kept.
+
+    Where it has not learned its task, by its loss at the training length alone, it starts again
+    from other weights, as often as config allows; the best start counts. Sets loss and started.
+    """
+    names = ("mechanism", "n_layer", "n_head", "d_model")
+    model = GPTConfig(**{name: config[name] for name in names})
+    task = partial(flip_flop, p_ignore=config["p_ignore"])
+    settings = {name: config[name] for name in ("steps", "length", "batch", "learning_rate")}
+    starts = []
+    while len(starts) < config["starts"] and (not starts or starts[-1].loss > LEARNED):
+        seed = config["seed"] + 1000 * len(starts)
+        path = model_path(config | {"seed": seed})
+        starts.append(train(model, task, seed=seed, **settings, checkpoint=path, on_step=on_step))
+        [row] = accuracy_by_length(starts[-1], task, [config["length"]], n=256, seed=100 + seed)
+        starts[-1].loss = row["loss"]
+    best = min(starts, key=lambda start: start.loss)
+    best.started = len(starts)
+    return best
