@@ -94,7 +94,7 @@ def test_distance_counts_the_survivors_from_key_to_query():
     q, k, _, log_forget = random_inputs(2, batch=1, heads=1, length=8)
     whole = slice(0, 8)
     scores = scores_of(q, k)
-    counted = survivor_distance(surviving(scores, whole))[0, 0]
+    counted = survivor_distance(surviving(scores))[0, 0]
     logits, keep = thresholded(log_forget)(scores, whole)
     S, delta = scores[0, 0].tolist(), log_forget[0, 0].tolist()
     for i in range(8):
@@ -379,7 +379,7 @@ def test_the_largest_numbers_allowed_keep_every_promise():
     """Inputs of magnitude 1e12: no NaN, rows sum to one or zero, removed and later keys weigh 0."""
     q, k, v, log_forget = (x.sign() * 1e12 for x in random_inputs(11, length=9))
     output, weights = threshold_relative_attention(q, k, v, log_forget, return_weights=True)
-    keep = surviving(scores_of(q, k), slice(0, 9))
+    keep = surviving(scores_of(q, k))
     assert output.isfinite().all()
     assert (weights[keep == 0] == 0).all()
     close(weights.sum(-1), keep.amax(-1))

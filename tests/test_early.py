@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tra_mini import GPT, GPTConfig, flip_flop, threshold_relative_attention, train
 from tra_mini.attention import surviving, survivor_distance
-from tra_mini.early import UNDERFLOW, attend_early, stop_early
+from tra_mini.early import UNDERFLOW, attend_early, share_read, stop_early
 
 
 def random_inputs(seed, T, B=1, H=2, D=8, strictness=1.0):
@@ -45,7 +45,7 @@ def test_what_is_not_read_weighs_exactly_zero():
     q, k, v, log_forget = random_inputs(0, 400, strictness=5.0)
     _, weights = threshold_relative_attention(q, k, v, log_forget, return_weights=True)
     scores = q @ k.mT / 8**0.5
-    keep = surviving(scores, slice(0, 400))
+    keep = surviving(scores)
     logits = scores + log_forget[..., None] * survivor_distance(keep)
     highest = logits.masked_fill(keep == 0, -torch.inf).amax(-1, keepdim=True)
     below = (logits < highest - UNDERFLOW) & (keep == 1)
@@ -101,7 +101,13 @@ def test_a_trained_model_answers_the_same_and_reads_less():
     with torch.no_grad():
         full = model(tokens)
         close(early(tokens), full)
-    assert min(block.attention.read.min() for block in early.blocks) < 0.7
+    shares = share_read(early)
+    assert min(min(layer) for layer in shares) < 0.7 and len(shares[0]) == 2
+    with torch.no_grad():
+        caches = early.empty_caches()
+        pieces = [early(piece, caches=caches) for piece in tokens.split(1000, 1)]
+    close(torch.cat(pieces, 1), full)
+    assert torch.allclose(torch.tensor(share_read(early)), torch.tensor(shares), atol=0.1)
     assert torch.equal(early(tokens, return_weights=True)[1][0], model(tokens, True)[1][0])
 
 

@@ -238,7 +238,7 @@ def test_cope_interpolates_between_positions():
 
 def test_sinusoids_equal_a_loop():
     """Entries 2m and 2m + 1 are the sine and cosine of i / 10000^(2m / d_model)."""
-    vectors = sinusoids(50, 12)
+    vectors = sinusoids(torch.arange(50), 12)
     assert vectors.shape == (50, 12)
     for i in range(50):
         for m in range(6):
@@ -252,7 +252,7 @@ def test_sinusoidal_adds_positions_to_the_embeddings():
     torch.manual_seed(0)
     model = GPT(GPTConfig(mechanism="sinusoidal", d_model=16))
     tokens = torch.tensor([[0, 3, 1, 4, 2]])
-    x = model.embedding(tokens) + sinusoids(5, 16)
+    x = model.embedding(tokens) + sinusoids(torch.arange(5), 16)
     for block in model.blocks:
         x, _ = block(x)
     close(model(tokens), model.head(model.norm(x)), 1e-6)

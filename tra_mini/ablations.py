@@ -2,20 +2,22 @@
 
 import torch
 
-from tra_mini.attention import Attention, GatedAttention, causal, surviving, survivor_distance
+from tra_mini.attention import causal, surviving, survivor_distance
+from tra_mini.layers import Attention, GatedAttention
 
 
-def raw_distance(scores, rows):
+def raw_distance(scores):
     """i - j, (rows, keys); negative above the diagonal, where every rule masks it."""
-    query = torch.arange(rows.start, rows.stop, device=scores.device, dtype=scores.dtype)
-    return query[:, None] - torch.arange(rows.stop, device=scores.device, dtype=scores.dtype)
+    rows, keys = scores.shape[-2:]
+    position = torch.arange(keys, device=scores.device, dtype=scores.dtype)
+    return position[keys - rows :, None] - position
 
 
 class SparsityOnly(Attention):
     """TRA without distance: softmax of S_ij over the keys with S_ij > 0."""
 
-    def weighing(self, x, q):
-        return lambda scores, rows: (scores, surviving(scores, rows))
+    def weighing(self, x, q, cache=None):
+        return lambda scores, rows: (scores, surviving(scores))
 
 
 class Ablation(GatedAttention):
@@ -24,17 +26,17 @@ class Ablation(GatedAttention):
     removal = True  # keep only keys with S > 0, or all
     contextual = True  # count distance over the keys with S > 0, or over all: i - j + 1
 
-    def weighing(self, x, q):
+    def weighing(self, x, q, cache=None):
         delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
 
         def weigh(scores, rows):
-            keep = surviving(scores, rows)
+            keep = surviving(scores)
             if self.contextual:
                 distance = survivor_distance(keep)
             else:
-                distance = raw_distance(scores, rows) + 1
+                distance = raw_distance(scores) + 1
             logits = torch.addcmul(scores, delta[:, :, rows], distance)
-            return logits, keep if self.removal else causal(scores, rows)
+            return logits, keep if self.removal else causal(scores)
 
         return weigh
 

@@ -7,23 +7,24 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 BLOCK_SIZE = 64  # query rows at a time: few enough to stay in a processor's cache
 REMOVED = 1e30  # off a removed key's logit: its weight is then exactly 0, and no dead row is NaN
 LARGEST = 1e12  # magnitude of an input: no logit then comes near REMOVED
 
 
-def surviving(scores, rows, threshold=0.0):
+def surviving(scores, threshold=0.0):
     """K_ij = 1.0 where key j survives for query i: j <= i, S_ij > threshold; (B, H, rows, keys)."""
+    rows, keys = scores.shape[-2:]  # the queries are the tokens of the last so many keys
     keep = scores.detach().clone().gt_(threshold)  # floats: several times faster than booleans
-    keep[..., rows.start :].tril_()  # only a block's last square holds keys later than a query
+    keep[..., keys - rows :].tril_()  # only this square holds keys later than a query
     return keep
 
 
-def causal(scores, rows):
+def causal(scores):
     """1.0 where key j <= query i, else 0.0; (rows, keys)."""
-    return torch.ones_like(scores[0, 0]).tril_(rows.start)
+    rows, keys = scores.shape[-2:]
+    return torch.ones_like(scores[0, 0]).tril_(keys - rows)
 
 
 def survivor_distance(keep):
@@ -36,7 +37,7 @@ def thresholded(log_forget, threshold=0.0):
     """TRA's rule: only survivors stay, and logit_ij = S_ij + delta_i * c_ij, delta = log_forget."""
 
     def weigh(scores, rows):
-        keep = surviving(scores, rows, threshold)
+        keep = surviving(scores, threshold)
         return torch.addcmul(scores, log_forget[:, :, rows, None], survivor_distance(keep)), keep
 
     return weigh
@@ -47,22 +48,24 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
 
     weigh(scores, rows) -> logits and keep (1.0 or 0.0) of the queries in the slice rows and the
     keys up to its end. A removed key weighs exactly 0; a row that keeps no key is all zeros.
-    q, k, v (B, H, T, D) -> output (B, H, T, D), and weights (B, H, T, T) if asked for, else None.
+    k, v (B, H, T, D), q (B, H, new, D) of the newest tokens, new = T but for decoding -> output
+    (B, H, new, D), and weights (B, H, new, T) if asked for, else None.
     """
-    T, D = q.shape[2:]
-    q = q / math.sqrt(D)
+    new, T = q.shape[2], k.shape[2]
+    q = q / math.sqrt(q.shape[3])
     wide = torch.promote_types(v.dtype, torch.float32)  # bfloat16 cannot count past 256
     values = v.to(wide)
     outputs, maps = [], []
-    for first in reversed(range(0, T, block_size)):  # longest first: the rest reuse its memory
-        rows = slice(first, min(first + block_size, T))
-        scores = q[:, :, rows] @ k[:, :, : rows.stop].mT  # (B, H, rows, keys): no later keys
+    for first in reversed(range(0, new, block_size)):  # longest first: the rest reuse its memory
+        rows = slice(first, min(first + block_size, new))
+        keys = slice(T - new + rows.stop)  # no later ones
+        scores = q[:, :, rows] @ k[:, :, keys].mT  # (B, H, rows, keys)
         logits, keep = weigh(scores.to(wide), rows)
         weights = logits.add_(keep - 1, alpha=REMOVED).softmax(-1)
         alive = keep.amax(-1, keepdim=True)  # (..., rows, 1), 0.0 for a row that keeps no key
-        outputs.append(weights @ values[:, :, : rows.stop] * alive)
+        outputs.append(weights @ values[:, :, keys] * alive)
         if return_weights:
-            maps.append(F.pad(weights * alive, (0, T - rows.stop)))
+            maps.append(F.pad(weights * alive, (0, T - keys.stop)))
     output = torch.cat(outputs[::-1], 2).to(v.dtype)
     return output, torch.cat(maps[::-1], 2) if return_weights else None
 
@@ -102,49 +105,3 @@ def check_inputs(q, k, v, log_forget, threshold, block_size):
         most = 0 if name == "log_forget" else LARGEST
         if not (low >= -LARGEST and high <= most):
             raise ValueError(f"{name} spans {low:g} ... {high:g}; allowed: -1e12 ... {most:g}")
-
-
-class Attention(nn.Module):
-    """Multi-head causal self-attention without positions; subclasses weigh keys in other ways.
-
-    q and k are RMS-normalised per head, without a learned scale: scores are within +- sqrt(D).
-    """
-
-    def __init__(self, config):
-        super().__init__()
-        self.n_head = config.n_head
-        self.project = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
-        self.output = nn.Linear(config.d_model, config.d_model, bias=False)
-
-    def heads(self, x):
-        """x (B, T, d_model) -> q, k, v, each (B, H, T, D)."""
-        q, k, v = self.project(x).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
-        return F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:]), v
-
-    def weighing(self, x, q):
-        """The rule weigh(scores, rows) -> logits, keep that attend applies to blocks of rows."""
-        return lambda scores, rows: (scores, causal(scores, rows))
-
-    def forward(self, x, return_weights=False):
-        q, k, v = self.heads(x)
-        output, weights = attend(q, k, v, self.weighing(x, q), return_weights=return_weights)
-        return self.output(output.transpose(1, 2).flatten(2)), weights
-
-
-class GatedAttention(Attention):
-    """Attention with a gate for each token and head: delta = log sigmoid(w_h . x + b_h)."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.gate = nn.Linear(config.d_model, config.n_head)
-
-    def log_forget(self, x):
-        """x (B, T, d_model) -> delta (B, H, T), all <= 0."""
-        return F.logsigmoid(self.gate(x)).mT
-
-
-class ThresholdRelativeAttention(GatedAttention):
-    """TRA: selective sparsity and contextualised relative distance, both."""
-
-    def weighing(self, x, q):
-        return thresholded(self.log_forget(x))

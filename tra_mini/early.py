@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tra_mini.attention import REMOVED, survivor_distance
+from tra_mini.layers import remember
 
 UNDERFLOW = 105.0  # e^-104 is 0 in float32; 1 more for what rounding does to a logit near there
 NOTHING = -1e20  # the highest logit of a row that has met no survivor: such a row reads on
@@ -22,37 +23,47 @@ WIDEST = 2048  # keys at a time: few enough to stay in a processor's cache
 def attend_early(q, k, v, log_forget, threshold=0.0, block_size=128):
     """threshold_relative_attention, without gradients, each row only until the rest is all 0.
 
-    q, k, v (B, H, T, D), log_forget (B, H, T) -> output (B, H, T, D), equal but for the order of
-    its sums, and read (B, H): weights computed / (T (T + 1) / 2), which a block's square, of
-    which half is not needed, can lift above 1. ValueError for numbers other than float32.
+    k, v (B, H, T, D), q (B, H, new, D) and log_forget (B, H, new) of the newest tokens -> output
+    (B, H, new, D), equal but for the order of its sums, and read (B, H): weights computed / those
+    that causality allows, which a block's square, of which half is not needed, can lift above 1.
+    ValueError for numbers other than float32.
     """
     if q.dtype != torch.float32:
         raise ValueError(f"q is {q.dtype}; allowed: torch.float32, in which e^-104 is 0")
-    B, H, T, D = q.shape
-    output, read = torch.empty_like(v), torch.zeros(B, H)
+    B, H, new, D = q.shape
+    earlier = k.shape[2] - new
+    output, read = torch.empty_like(q), torch.zeros(B, H)
     for b in range(B):
         for h in range(H):
             head = q[b, h] / math.sqrt(D), k[b, h], v[b, h], log_forget[b, h, :, None]
             limit = head[0].norm(dim=-1, keepdim=True) * head[1].norm(dim=-1).max()  # b, (T, 1)
-            for first in range(0, T, block_size):
-                rows = slice(first, min(first + block_size, T))
-                output[b, h, rows], weights = walk_back(*head, limit, rows, threshold)
+            for first in range(0, new, block_size):
+                rows = slice(first, min(first + block_size, new))
+                output[b, h, rows], weights = walk_back(*head, limit, rows, earlier, threshold)
                 read[b, h] += weights
-    return output, read / (T * (T + 1) / 2)
+    return output, read / allowed(new, k.shape[2])
 
 
-def walk_back(q, k, v, log_forget, limit, rows, threshold):
+def allowed(new, T):
+    """How many weights causality allows the newest queries of T tokens."""
+    return new * (T - (new - 1) / 2)
+
+
+def walk_back(q, k, v, log_forget, limit, rows, earlier, threshold):
     """One head, a block of queries: their output (rows, D), and how many weights it took."""
     q, delta, limit = q[rows], log_forget[rows], limit[rows]  # of rows that still read: ever fewer
     survivors = total = torch.zeros_like(delta)  # (rows, 1), met so far
     most, summed = torch.full_like(delta, NOTHING), torch.zeros_like(q)
     output, reading, computed = torch.zeros_like(q), torch.arange(len(q)), 0
-    stop, width = rows.stop, len(q)  # first the block's own square, then more keys at a time
+    stop, width = (
+        earlier + rows.stop,
+        len(q),
+    )  # first the block's own square, then more keys at a time
     while stop > 0 and len(q):
         keys = slice(max(0, stop - width), stop)
         scores = q @ k[keys].mT  # (rows, keys)
         keep = scores.clone().gt_(threshold)
-        if stop == rows.stop:
+        if stop == earlier + rows.stop:
             keep.tril_()
         distance = survivor_distance(keep).add_(survivors)
         logits = torch.addcmul(scores, delta, distance).add_(keep - 1, alpha=REMOVED)
@@ -74,21 +85,34 @@ def walk_back(q, k, v, log_forget, limit, rows, threshold):
 
 
 class StopEarly(nn.Module):
-    """A trained ThresholdRelativeAttention whose forward pass stops early; no gradients.
-
-    After a pass, read (B, H) is what attend_early returned: the share of weights computed.
-    """
+    """A trained ThresholdRelativeAttention whose forward pass stops early; no gradients."""
 
     def __init__(self, attention):
         super().__init__()
         self.attention = attention
+        self.computed = self.allowed = 0  # weights a head (H,), and a head, since share_read
 
     @torch.no_grad()
-    def forward(self, x, return_weights=False):
+    def forward(self, x, return_weights=False, cache=None):
         if return_weights:
-            return self.attention(x, return_weights)
-        output, self.read = attend_early(*self.attention.heads(x), self.attention.log_forget(x))
-        return self.attention.output(output.transpose(1, 2).flatten(2)), None
+            return self.attention(x, return_weights, cache)
+        q, k, v = self.attention.heads(x)
+        k, v = remember(cache, "k", k), remember(cache, "v", v)
+        output, read = attend_early(q, k, v, self.attention.log_forget(x))
+        count = len(x) * allowed(q.shape[2], k.shape[2])
+        self.computed, self.allowed = self.computed + read.mean(0) * count, self.allowed + count
+        return self.attention.merge(output), None
+
+
+def share_read(model):
+    """Weights computed / allowed since last asked, a list for each layer with a number a head."""
+    layers = [block.attention for block in model.blocks]
+    shares = [
+        [round(share, 5) for share in (layer.computed / layer.allowed).tolist()] for layer in layers
+    ]
+    for layer in layers:
+        layer.computed = layer.allowed = 0
+    return shares
 
 
 def stop_early(model):

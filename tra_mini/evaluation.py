@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+PIECE = 2**18  # tokens of one sequence at a time: bounds the memory of all but keys and values
 TOKENS_AT_ONCE = 2**12  # bounds memory: attention holds 64 rows * heads * this, a few times
 
 
@@ -14,6 +15,14 @@ def wilson_interval(successes, n):
     centre = successes + z * z / 2
     width = z * math.sqrt(successes * (n - successes) / n + z * z / 4)
     return max(0.0, (centre - width) / (n + z * z)), min(1.0, (centre + width) / (n + z * z))
+
+
+def in_pieces(model, tokens):
+    """model(tokens), a piece after the other where a sequence is longer than PIECE."""
+    if tokens.shape[1] <= PIECE:
+        return model(tokens)
+    caches = model.empty_caches()
+    return torch.cat([model(piece, caches=caches) for piece in tokens.split(PIECE, 1)], 1)
 
 
 @torch.inference_mode()
@@ -36,7 +45,7 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
         for done in range(0, n, at_once):
             tokens, scored = task(min(at_once, n - done), length, generator=generator)
             tokens, scored = tokens.to(device), scored[:, :-1].to(device)
-            logits, answers = model(tokens)[:, :-1], tokens[:, 1:]
+            logits, answers = in_pieces(model, tokens)[:, :-1], tokens[:, 1:]
             correct = logits.argmax(-1) == answers  # (batch, length - 1)
             nats += F.cross_entropy(logits[scored], answers[scored], reduction="sum").item()
             exact += (correct | ~scored).all(-1).sum().item()

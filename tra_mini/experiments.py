@@ -1,10 +1,12 @@
 """Named experiments: grids of mechanism x seed, of which every finished run is kept at once."""
 
+import resource
+import time
 from functools import partial
 from pathlib import Path
 
 from tra_mini import results, starts
-from tra_mini.early import stop_early
+from tra_mini.early import share_read, stop_early
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.parallel import advance, run_all
 from tra_mini.rivals import MECHANISMS
@@ -55,10 +57,11 @@ EXPERIMENTS = {
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
         for config in flip_flop_grid(["tra"], SEEDS, {split: p_ignore}, [16384, 65536], 2**16)
     ],
-    "flip_flop_far": [
+    "flip_flop_far": [  # one sequence each: 4,096 and 16,384 times the training length
         config
+        for length in (2**18, 2**20)
         for split in ("in_distribution", "sparse")
-        for config in flip_flop_grid(["tra"], SEEDS[:3], {split: SPLITS[split]}, [2**18], 2**18)
+        for config in flip_flop_grid(["tra"], SEEDS[:3], {split: SPLITS[split]}, [length], length)
     ],
 }
 
@@ -79,17 +82,25 @@ def effort(config):
 
 
 def run(config):
-    """Trains and tests what config describes -> {"config", "train_seconds", "started", "rows"}."""
+    """Trains and tests what config describes -> {"config", "train_seconds", "started", "rows"}.
+
+    Beyond 4,096 tokens a row says besides what stopping early took: seconds of a core, the share
+    of weights computed in each layer's heads, and this process's peak of memory so far, in MB.
+    """
     step, tests = effort(config)
     model = trained(config, on_step=lambda: advance(step))
-    if min(tests) > LENGTHS[-1]:
+    early = min(tests) > LENGTHS[-1]
+    if early:
         stop_early(model)  # the same answers in a fraction of the time
     rows = []
     for split, p_ignore in config["testing"]["splits"].items():
         task = partial(flip_flop, p_ignore=p_ignore)
         for length, milliseconds in tests.items():
-            n = sequences(length, config["testing"]["tokens"])
+            n, began = sequences(length, config["testing"]["tokens"]), time.process_time()
             [row] = accuracy_by_length(model, task, [length], n=n, seed=1000 + config["seed"])
+            if early:
+                row |= {"seconds": round(time.process_time() - began), "read": share_read(model)}
+                row["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             rows.append({"split": split, "p_ignore": p_ignore} | row)
             advance(milliseconds)
     training = {"train_seconds": round(model.train_seconds, 1), "started": model.started}

@@ -45,8 +45,8 @@ class Block(nn.Module):
         self.up = nn.Linear(config.d_model, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, config.d_model, bias=False)
 
-    def forward(self, x, return_weights=False):
-        attended, weights = self.attention(self.norm_attention(x), return_weights)
+    def forward(self, x, return_weights=False, cache=None):
+        attended, weights = self.attention(self.norm_attention(x), return_weights, cache)
         x = x + attended
         gate, value = self.up(self.norm_mlp(x)).chunk(2, -1)  # SwiGLU (Shazeer 2020)
         return x + self.down(F.silu(gate) * value), weights
@@ -63,10 +63,11 @@ class GPT(nn.Module):
         self.norm = nn.RMSNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
 
-    def forward(self, tokens, return_weights=False):
+    def forward(self, tokens, return_weights=False, caches=None):
         """tokens (B, T) -> logits (B, T, vocab_size).
 
         With return_weights the pair of it and a list of attention weights, (B, H, T, T) a layer.
+        With caches, as empty_caches makes them, tokens follow those given with them before.
         Raises ValueError for an empty batch, or tokens outside the vocabulary.
         """
         if tokens.ndim != 2 or tokens.numel() == 0 or tokens.is_floating_point():
@@ -79,26 +80,36 @@ class GPT(nn.Module):
             )
         x = self.embedding(tokens)  # (B, T, d_model)
         if self.config.mechanism == "sinusoidal":
-            x = x + sinusoids(x.shape[1], x.shape[2], x.device).to(x.dtype)
+            first = caches[0]["k"].shape[2] if caches and caches[0] else 0
+            position = torch.arange(first, first + x.shape[1], device=x.device)
+            x = x + sinusoids(position, x.shape[2]).to(x.dtype)
         maps = []
-        for block in self.blocks:
-            x, weights = block(x, return_weights)
+        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+            x, weights = block(x, return_weights, cache)
             maps.append(weights)
         logits = self.head(self.norm(x))
         return (logits, maps) if return_weights else logits
 
+    def empty_caches(self):
+        """What forward fills and reads where a sequence comes in pieces: a dict for each layer."""
+        return [{} for _ in self.blocks]
+
     @torch.no_grad()
     def generate(self, tokens, new_tokens, generator=None):
-        """Continues tokens to (B, T + new_tokens): sampled with a generator, greedily without."""
+        """Continues tokens to (B, T + new_tokens): sampled with a generator, greedily without.
+
+        Each new token reads what the caches keep of those before it, and computes only itself.
+        """
         if new_tokens < 0:
             raise ValueError(f"new_tokens is {new_tokens}; allowed: 0 or more")
+        caches, unseen = self.empty_caches(), tokens
         for _ in range(new_tokens):
-            logits = self(tokens)[:, -1]  # (B, vocab_size)
+            logits = self(unseen, caches=caches)[:, -1]  # (B, vocab_size)
             if generator is None:
                 choice = logits.argmax(-1, keepdim=True)
             else:
                 choice = torch.multinomial(logits.softmax(-1), 1, generator=generator)
-            tokens = torch.cat((tokens, choice), 1)
+            tokens, unseen = torch.cat((tokens, choice), 1), choice
         return tokens
 
     def parameter_count(self):

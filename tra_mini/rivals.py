@@ -15,17 +15,19 @@ from tra_mini.ablations import (
     SparsityRaw,
     raw_distance,
 )
-from tra_mini.attention import Attention, GatedAttention, ThresholdRelativeAttention, causal
+from tra_mini.attention import causal
+from tra_mini.layers import Attention, GatedAttention, ThresholdRelativeAttention, remember
 
 
 class RoPE(Attention):
     """softmax(S) after pair m of q and of k is turned by i / 10000^(2m/D) (Su et al. 2021)."""
 
-    def heads(self, x):
+    def heads(self, x, first=0):
         q, k, v = super().heads(x)
         half = q.shape[-1] // 2
         rate = 10000.0 ** (-torch.arange(half, device=x.device) / half)  # radians a token
-        angle = torch.arange(x.shape[1], device=x.device)[:, None] * rate  # (T, D/2)
+        position = torch.arange(first, first + x.shape[1], device=x.device)
+        angle = position[:, None] * rate  # (T, D/2)
         cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
 
         def rotate(u):
@@ -38,12 +40,12 @@ class RoPE(Attention):
 class ALiBi(Attention):
     """softmax(S_ij - m_h (i - j)), m_h = 2^(-8h/H), h = 1 ... H (Press et al. 2022, sec. 3)."""
 
-    def weighing(self, x, q):
+    def weighing(self, x, q, cache=None):
         slopes = torch.tensor(alibi_slopes(self.n_head), device=x.device)
 
         def weigh(scores, rows):
-            distance = raw_distance(scores, rows)
-            return scores - slopes.to(scores)[:, None, None] * distance, causal(scores, rows)
+            distance = raw_distance(scores)
+            return scores - slopes.to(scores)[:, None, None] * distance, causal(scores)
 
         return weigh
 
@@ -66,11 +68,11 @@ class CoPE(Attention):
         super().__init__(config)
         self.table = nn.Parameter(torch.zeros(config.cope_table, config.d_model // config.n_head))
 
-    def weighing(self, x, q):
+    def weighing(self, x, q, cache=None):
         by_position = q @ self.table.mT  # (B, H, T, positions)
 
         def weigh(scores, rows):
-            keep = causal(scores, rows)
+            keep = causal(scores)
             gates = scores.sigmoid() * keep
             counted = gates.cumsum(-1)
             position = (counted[..., -1:] - counted + gates).clamp(0, self.table.shape[0] - 1)
@@ -85,21 +87,28 @@ class CoPE(Attention):
 class FoX(GatedAttention):
     """softmax(S_ij + sum over l = j+1..i of log f_l), a gate f_l for each key (Lin et al. 2025)."""
 
-    def weighing(self, x, q):
+    def weighing(self, x, q, cache=None):
         # float64, then relative to the block: near differences stay exact in the longest sequence
-        forgotten = self.log_forget(x).double().cumsum(-1)  # (B, H, T)
+        before = cache["forgotten"][..., -1:] if cache and "forgotten" in cache else 0
+        forgotten = before + self.log_forget(x).double().cumsum(-1)
+        forgotten = remember(cache, "forgotten", forgotten)  # (B, H, T)
 
         def weigh(scores, rows):
-            relative = (forgotten[..., : rows.stop] - forgotten[..., rows.start, None]).to(scores)
-            return scores + relative[..., rows, None] - relative[..., None, :], causal(scores, rows)
+            rows, keys = scores.shape[-2:]
+            relative = (forgotten[..., :keys] - forgotten[..., keys - rows, None]).to(scores)
+            newest = relative[..., keys - rows :, None]
+            return scores + newest - relative[..., None, :], causal(scores)
 
         return weigh
 
 
-def sinusoids(length, d_model, device=None):
-    """Sine and cosine of i / 10000^(2m/d_model), (length, d_model) (Vaswani et al. 2017)."""
-    rate = 10000.0 ** (-torch.arange(0, d_model, 2, device=device) / d_model)
-    angle = torch.arange(length, device=device)[:, None] * rate  # (length, d_model / 2)
+def sinusoids(position, d_model):
+    """Sine and cosine of i / 10000^(2m/d_model) for each i of position (T,) -> (T, d_model).
+
+    Added to the embeddings of the mechanism "sinusoidal" (Vaswani et al. 2017, sec. 3.5).
+    """
+    rate = 10000.0 ** (-torch.arange(0, d_model, 2, device=position.device) / d_model)
+    angle = position[:, None] * rate  # (T, d_model / 2)
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
 
 
