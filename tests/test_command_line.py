@@ -11,7 +11,7 @@ import pytest
 
 import tra_mini
 from tra_mini import MECHANISMS, __main__, plots, results
-from tra_mini.experiments import EXPERIMENTS
+from tra_mini.grids import EXPERIMENTS
 
 ROOT = Path(tra_mini.__file__).parents[1]
 
@@ -134,9 +134,10 @@ class TestArguments:
         """The headline, or with --full all of flip-flop; their tables; the figures."""
         done = []
 
-        def run_experiment(name):
+        def run_experiment(name, device, executor):
+            assert (device, executor) == ("cpu", None)
             done.append(name)
-            return [made_up(EXPERIMENTS[name][0])]
+            return [made_up(EXPERIMENTS[name][0]) | {"started": len(done)}]
 
         monkeypatch.setattr(__main__, "run_experiment", run_experiment)
         monkeypatch.setattr(__main__, "figures", lambda: done.append("figures"))
@@ -145,7 +146,32 @@ class TestArguments:
             ["recipe", "flip_flop", "flip_flop_long", "flip_flop_far"] if full else ["headline"]
         )
         assert done == [*expected, "figures"]
-        assert capsys.readouterr().out.count("worst seed / mean") >= len(expected)
+        said = capsys.readouterr().out
+        assert said.count("worst seed / mean") >= len(expected)
+        needed = [line for line in said.splitlines() if line.startswith("Seeds that needed")]
+        assert [line.split(": ")[1] == "none" for line in needed] == [
+            number == 0 for number in range(len(expected))
+        ]
+
+    def test_one_experiment_by_its_name_on_a_device(self, monkeypatch):
+        """Both reach run_experiment; --full and a name together are refused."""
+        done = []
+        monkeypatch.setattr(__main__, "figures", lambda: None)
+        monkeypatch.setattr(
+            __main__, "run_experiment", lambda name, **where: done.append((name, where)) or []
+        )
+        monkeypatch.setattr(__main__, "table", lambda runs: "")
+        __main__.main(["reproduce", "--experiment", "paper", "--device", "cuda"])
+        assert done == [("paper", {"device": "cuda", "executor": None})]
+        with pytest.raises(SystemExit):
+            __main__.main(["reproduce", "--full", "--experiment", "paper"])
+
+    def test_a_device_that_does_not_exist_is_one_line(self):
+        """Of both commands that compute."""
+        for command in ("reproduce", "train"):
+            with pytest.raises(SystemExit) as stopped:
+                __main__.main([command, "--device", "abacus"])
+            assert stopped.value.code.startswith("tra_mini: device is 'abacus', which cannot be")
 
     @pytest.mark.parametrize("error", [ValueError, RuntimeError, OSError, KeyboardInterrupt])
     def test_errors_and_interrupts_are_one_line(self, error, monkeypatch):

@@ -1,6 +1,7 @@
-"""Decoding with caches equals the whole computation; in a window, the bound on what is lost holds."""
+"""Decoding from caches equals the whole computation; what a window loses is bounded."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_a_sequence_in_pieces_equals_the_whole(mechanism, cuts):
     model, tokens = model_of(mechanism), tokens_of(150)
     caches, edges = model.empty_caches(), [0, *sorted(cuts), 150]
     whole, maps = model(tokens, return_weights=True)
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         piece, weights = model(tokens[:, first:last], return_weights=True, caches=caches)
         torch.testing.assert_close(piece, whole[:, first:last], atol=2e-5, rtol=1e-4)
         for new, old in zip(weights, maps, strict=True):

@@ -1,61 +1,21 @@
 """Experiments: a finished run is kept, never computed twice and never lost, whatever happens."""
 
 import json
-import shutil
 import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
+from laboratory import NEVER, Laboratory, config, ended
 
 import tra_mini
-from tra_mini import MECHANISMS, experiments, results, starts
-from tra_mini.experiments import (
-    EXPERIMENTS,
-    model_path,
-    run_experiment,
-    sequences,
-    stored,
-    trained,
-)
-
-DRIVER = '''
-"""Computes grid.json as the experiment "headline" of the package here, with so many workers."""
-
-import json
-import os
-import signal
-import sys
-from pathlib import Path
-
-from tra_mini import experiments
-
-if __name__ == "__main__":  # worker processes import this file too
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-    here = Path(__file__).parent
-    assert experiments.ROOT == here  # results and models stay below this folder
-    os.cpu_count = lambda: int(sys.argv[1])
-    experiments.EXPERIMENTS["headline"] = json.loads((here / "grid.json").read_text())
-    from tra_mini import __main__
-
-    __main__.main(["reproduce"])
-'''
-PATIENCE = 600  # seconds: on a free machine nothing here takes ten
-NEVER = 10**6  # steps that no test waits for
-
-
-def config(mechanism="tra", seed=0, steps=3, **changes):
-    """A run that takes milliseconds."""
-    testing = {"splits": {"in_distribution": 0.8, "dense": 0.1}, "lengths": [8, 16], "tokens": 256}
-    settings = {"mechanism": mechanism, "seed": seed, "n_layer": 1, "n_head": 2, "d_model": 8}
-    settings |= {"steps": steps, "length": 8, "batch": 2, "learning_rate": 1e-3, "p_ignore": 0.8}
-    settings |= {"starts": 1}
-    return settings | {"testing": testing} | changes
-
+from tra_mini import MECHANISMS, experiments, grids, results, starts
+from tra_mini.evaluation import accuracy_by_length
+from tra_mini.experiments import run_experiment, sequences, stored
+from tra_mini.grids import EXPERIMENTS
+from tra_mini.starts import model_path, trained
+from tra_mini.tasks import flip_flop
 
 SLOW = config(seed=1, steps=500)
 FAILING = config("no such mechanism")
@@ -64,39 +24,39 @@ FAILING = config("no such mechanism")
 class TestGrids:
     def test_recipe(self):
         """TRA alone, at the training length and no other, on seeds that are reported nowhere."""
-        reported = {config["seed"] for config in EXPERIMENTS["flip_flop"]}
-        for config in EXPERIMENTS["recipe"]:
-            assert config["mechanism"] == "tra"
-            assert config["testing"]["lengths"] == [config["length"]]
-            assert config["testing"]["splits"] == {"in_distribution": config["p_ignore"]}
-            assert config["steps"] * config["batch"] == 16000
-            assert config["seed"] not in reported
+        reported = {one["seed"] for one in EXPERIMENTS["flip_flop"]}
+        for one in EXPERIMENTS["recipe"]:
+            assert one["mechanism"] == "tra"
+            assert one["testing"]["lengths"] == [one["length"]]
+            assert one["testing"]["splits"] == {"in_distribution": one["p_ignore"]}
+            assert one["steps"] * one["batch"] == 16000
+            assert one["seed"] not in reported
 
     def test_the_recipe_in_use_is_the_one_of_lowest_loss(self):
         """Of the recipes tried, by the worst seed's loss at the training length."""
         losses = {}
         for run in stored("recipe"):
-            recipe = tuple(run["config"][name] for name in experiments.RECIPES[0])
+            recipe = tuple(run["config"][name] for name in grids.RECIPES[0])
             losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-        assert len(losses) == len(experiments.RECIPES)
+        assert len(losses) == len(grids.RECIPES)
         best = min(losses, key=lambda recipe: max(losses[recipe]))
-        assert best == tuple(experiments.TRAINING[name] for name in experiments.RECIPES[0])
+        assert best == tuple(grids.TRAINING[name] for name in grids.RECIPES[0])
 
     def test_headline(self):
         """TRA and its main rivals, three seeds each."""
-        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["headline"]}
+        grid = {(one["mechanism"], one["seed"]) for one in EXPERIMENTS["headline"]}
         assert len(EXPERIMENTS["headline"]) == 12
         assert grid == {(m, s) for m in ("tra", "fox", "alibi", "rope") for s in range(5, 8)}
 
     def test_flip_flop(self):
         """Every mechanism, five seeds each, at lengths up to 64 times the training's."""
-        grid = {(config["mechanism"], config["seed"]) for config in EXPERIMENTS["flip_flop"]}
+        grid = {(one["mechanism"], one["seed"]) for one in EXPERIMENTS["flip_flop"]}
         assert len(EXPERIMENTS["flip_flop"]) == len(grid)
         assert grid == {(mechanism, seed) for mechanism in MECHANISMS for seed in range(5, 10)}
-        for config in EXPERIMENTS["flip_flop"]:
-            assert config["testing"]["lengths"] == [64 * 2**power for power in range(7)]
-            assert config["testing"]["splits"] == {
-                "in_distribution": config["p_ignore"],
+        for one in EXPERIMENTS["flip_flop"]:
+            assert one["testing"]["lengths"] == [64 * 2**power for power in range(7)]
+            assert one["testing"]["splits"] == {
+                "in_distribution": one["p_ignore"],
                 "sparse": 0.98,
                 "dense": 0.1,
             }
@@ -104,29 +64,39 @@ class TestGrids:
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
         grid = [
-            (config["mechanism"], config["seed"], *config["testing"]["splits"].values())
-            for config in EXPERIMENTS["flip_flop_long"]
+            (one["mechanism"], one["seed"], *one["testing"]["splits"].values())
+            for one in EXPERIMENTS["flip_flop_long"]
         ]
         assert len(grid) == 20
         assert set(grid) == {("tra", s, p) for s in range(5, 10) for p in (0.8, 0.98, 0.1, 0.999)}
-        for config in EXPERIMENTS["flip_flop_long"]:
-            assert config["testing"]["lengths"] == [16384, 65536]
+        for one in EXPERIMENTS["flip_flop_long"]:
+            assert one["testing"]["lengths"] == [16384, 65536]
 
-    def test_flip_flop_far(self):
-        """Three of those seeds at 4,096 times the training length."""
-        grid = [
-            (config["seed"], *config["testing"]["splits"].items())
-            for config in EXPERIMENTS["flip_flop_far"]
-        ]
+    @pytest.mark.parametrize(
+        ("name", "times"), [("flip_flop_far", 4096), ("flip_flop_million", 16384)]
+    )
+    def test_one_sequence(self, name, times):
+        """Three of those seeds at 4,096 and at 16,384 times the training length."""
+        grid = [(one["seed"], *one["testing"]["splits"].items()) for one in EXPERIMENTS[name]]
         splits = (("in_distribution", 0.8), ("sparse", 0.98))
         assert sorted(grid) == [(seed, split) for seed in (5, 6, 7) for split in splits]
-        for config in EXPERIMENTS["flip_flop_far"]:
-            assert config["testing"]["lengths"] == [4096 * config["length"]]
+        for one in EXPERIMENTS[name]:
+            assert one["testing"]["lengths"] == [times * one["length"]]
+
+    def test_paper(self):
+        """The authors' protocol, as their notebook gives it: four mechanisms, three seeds."""
+        assert len(EXPERIMENTS["paper"]) == 12
+        for one in EXPERIMENTS["paper"]:
+            shape = [one[name] for name in ("n_layer", "n_head", "d_model", "length", "batch")]
+            assert shape == [4, 4, 256, 512, 64]
+            assert (one["steps"], one["learning_rate"], one["warmup"]) == (25000, 1e-4, 0)
+            testing = one["testing"]
+            assert sequences(512, testing["tokens"], testing["at_most"]) == 4000
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_configs_differ_and_survive_json(self, name):
         """Runs are found again by their config, so no two are equal and JSON changes none."""
-        texts = [json.dumps(config, sort_keys=True) for config in EXPERIMENTS[name]]
+        texts = [json.dumps(one, sort_keys=True) for one in EXPERIMENTS[name]]
         assert len(set(texts)) == len(texts)
         assert json.loads(json.dumps(EXPERIMENTS[name])) == EXPERIMENTS[name]
 
@@ -242,6 +212,30 @@ class TestBookkeeping:
         monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_: pytest.fail("it did"))
         assert len(run_experiment("tiny", self.folder)) == 3
 
+    def test_a_long_test_says_what_stopping_early_took(self, monkeypatch):
+        """Beyond the lengths of the other tests: seconds, shares of weights, memory."""
+        monkeypatch.setattr(experiments, "LENGTHS", [8, 16])
+        testing = {"splits": {"dense": 0.1}, "lengths": [32, 64], "tokens": 64}
+        self.be(config("tra", testing=testing))
+        [run] = run_experiment("tiny", self.folder)
+        for row in run["rows"]:
+            assert set(row) > {"seconds", "peak_mb", "read"}
+            [layer] = row["read"]
+            assert len(layer) == 2 and all(0 < share <= 2 for share in layer)
+            assert row["seconds"] >= 0 and row["peak_mb"] > 50
+        full = starts.trained(run["config"])
+        for row in run["rows"]:
+            task = partial(flip_flop, p_ignore=0.1)
+            [again] = accuracy_by_length(full, task, [row["length"]], n=row["n"], seed=1000)
+            assert again["exact_match"] == row["exact_match"]
+
+    def test_more_sequences_if_the_config_allows(self):
+        """at_most lifts the usual bound of 512 sequences a length."""
+        testing = {"splits": {"dense": 0.1}, "lengths": [8], "tokens": 8 * 700}
+        self.be(*(config(testing=testing | more) for more in ({}, {"at_most": 600})))
+        numbers = [run["rows"][0]["n"] for run in run_experiment("tiny", self.folder)]
+        assert numbers == [512, 600]
+
     def test_a_changed_configuration_is_not_mixed_in(self):
         """Only the changed run is computed; old and new stay; a grid gets its own runs alone."""
         before = run_experiment("tiny", self.folder), self.lines_kept()
@@ -292,6 +286,49 @@ class TestBookkeeping:
         assert (self.folder / "tiny.json.aside-1").read_text() == text
 
 
+class TestDevices:
+    """The path of the GPU's protocol, on the CPU under another name."""
+
+    PAPER = config() | {"warmup": 0, "precision": "bfloat16"}
+
+    def test_the_papers_settings_reach_training(self, here, monkeypatch, tmp_path):
+        """bfloat16 and no warm-up give other weights than the defaults, in files of their own."""
+        monkeypatch.setitem(EXPERIMENTS, "tiny", [self.PAPER, config()])
+        paper, usual = run_experiment("tiny", tmp_path)
+        assert paper["rows"][0]["loss"] != usual["rows"][0]["loss"]
+        assert model_path(self.PAPER) != model_path(config())
+
+    def test_a_named_device_has_results_and_models_of_its_own(self, here, monkeypatch, tmp_path):
+        """cpu:0 computes as cpu does; nothing of one is taken for the other's."""
+        monkeypatch.setitem(EXPERIMENTS, "tiny", [config()])
+        [usual] = run_experiment("tiny", tmp_path)
+        [named] = run_experiment("tiny", tmp_path, device="cpu:0")
+        assert named["rows"] == usual["rows"]
+        assert results.load(tmp_path / "tiny_cpu0.json")["environment"]["device"] == "cpu:0"
+        assert results.load(tmp_path / "tiny.json")["environment"]["device"] == "cpu"
+        assert len(list(starts.MODELS.glob("*.pt"))) == 2
+        assert len(here) == 2
+        assert run_experiment("tiny", tmp_path, device="cpu:0") == [named] and len(here) == 2
+
+    @pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+    def test_a_device_that_does_not_exist(self, device, here, tmp_path):
+        """Found out before any work, in one line."""
+        with pytest.raises(ValueError, match=f"^device is '{device}', which cannot be") as refused:
+            run_experiment("headline", tmp_path, device=device)
+        assert "\n" not in str(refused.value)
+        assert here == [] and not list(tmp_path.glob("*.json"))
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+    def test_cuda(self, here, monkeypatch, tmp_path):
+        """The device's name is in the results; the loss is the CPU's but for rounding."""
+        monkeypatch.setitem(EXPERIMENTS, "tiny", [config()])
+        [usual] = run_experiment("tiny", tmp_path)
+        [run] = run_experiment("tiny", tmp_path, device="cuda")
+        name = results.load(tmp_path / "tiny_cuda.json")["environment"]["device"]
+        assert name == torch.cuda.get_device_name()
+        assert run["rows"][0]["loss"] == pytest.approx(usual["rows"][0]["loss"], rel=1e-3)
+
+
 class TestStarts:
     def losses(self, n):
         """Of the first n starts, each by itself."""
@@ -321,7 +358,8 @@ class TestBadInput:
         with pytest.raises(ValueError) as refused:
             run_experiment("no such", tmp_path / "results")
         expected = (
-            "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long, flip_flop_far"
+            "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long,"
+            " flip_flop_far, flip_flop_million, paper"
         )
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()
@@ -333,56 +371,6 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"folder is .*plain file; allowed"):
             run_experiment("tiny", tmp_path / "plain file")
         assert here == []
-
-
-class Laboratory:
-    """A folder with a copy of the package, whose experiments run as processes of their own."""
-
-    def __init__(self, folder, *grid):
-        package = Path(tra_mini.__file__).parent
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(package, folder / "tra_mini", ignore=ignored)
-        (folder / "driver.py").write_text(DRIVER)
-        (folder / "grid.json").write_text(json.dumps(grid))
-        self.folder = folder
-        self.results = folder / "figures" / "results" / "headline.json"
-
-    def start(self, workers):
-        """Starts the command, in a process of its own, with workers of its own."""
-        return subprocess.Popen(
-            [sys.executable, "driver.py", str(workers)],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def runs(self):
-        """The runs in the results file, which is whole whenever one looks."""
-        return json.loads(self.results.read_text())["runs"] if self.results.exists() else []
-
-    def wait_for_a_run(self, process):
-        """Until the results file holds one."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.runs():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def mark(self):
-        """Changes the seconds of every run in the file: computed again, it would lose the mark."""
-        contents = json.loads(self.results.read_text())
-        for run in contents["runs"]:
-            run["train_seconds"] = 1234.5
-        results.write(self.results, json.dumps(contents))
-
-
-def ended(process):
-    """Waits until the process and all of its workers are gone -> what they printed.
-
-    Workers share their parent's output: it closes when the last of them has ended.
-    """
-    return process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

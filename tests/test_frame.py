@@ -13,7 +13,8 @@ import yaml
 
 from tra_mini import __main__ as command_line
 from tra_mini import plots, results
-from tra_mini.experiments import EXPERIMENTS, RESULTS, stored
+from tra_mini.experiments import RESULTS, stored
+from tra_mini.grids import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ import matplotlib
 import pytest
 
 from tra_mini import MECHANISMS, plots
-from tra_mini.experiments import EXPERIMENTS, SPLITS, TRAINING
+from tra_mini.grids import EXPERIMENTS, SPLITS, TRAINING
 
 LENGTHS = [64, 128, 256]
 SEEDS = range(3)

@@ -5,23 +5,15 @@ import json
 import sys
 from functools import partial
 
-from tra_mini import plots, results
+from tra_mini import cluster, plots, results
 from tra_mini.evaluation import accuracy_by_length
-from tra_mini.experiments import (
-    LENGTHS,
-    RESULTS,
-    SPLITS,
-    TRAINING,
-    flip_flop_config,
-    model_path,
-    run_experiment,
-    stored,
-    trained,
-)
+from tra_mini.experiments import RESULTS, run_experiment, stored
+from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, SPLITS, TRAINING, flip_flop_config
 from tra_mini.rivals import MECHANISMS
+from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
 
-HEADLINE = ("tra", "fox", "alibi", "rope")
+FULL = ("recipe", "flip_flop", "flip_flop_long", "flip_flop_far")
 FIGURES = {  # file: the results that it is drawn from, and how
     "headline.svg": ("headline", partial(plots.length_generalisation, mechanisms=HEADLINE)),
     "length_generalisation.svg": ("flip_flop", plots.length_generalisation),
@@ -58,12 +50,15 @@ def recipes(runs):
     return "\n".join(lines)
 
 
-def reproduce(full):
+def reproduce(names, device, scheduler):
     """Computes what is missing of the experiments, prints their tables, redraws the figures."""
-    if full:
-        print(recipes(run_experiment("recipe")), end="\n\n")
-    for name in ("flip_flop", "flip_flop_long", "flip_flop_far") if full else ("headline",):
-        print(table(run_experiment(name)), end="\n\n")
+    where = {"device": device, "executor": cluster.executor(scheduler) if scheduler else None}
+    for name in names:
+        runs = run_experiment(name, **where)
+        print(recipes(runs) if name == "recipe" else table(runs))
+        again = [run["config"] for run in runs if run["started"] > 1]
+        named = {f"{config['mechanism']} {config['seed']}": None for config in again}
+        print(f"Seeds that needed more than one start: {', '.join(named) or 'none'}\n")
     figures()
 
 
@@ -82,12 +77,12 @@ def figures():
             print(f"drawn: {RESULTS.parent / file}")
 
 
-def train_one(mechanism, seed, steps):
+def train_one(mechanism, seed, steps, device):
     """Trains one model, or reads it if it was trained before, and prints how well it does."""
     config = flip_flop_config(mechanism, seed) | {"steps": steps}
-    model = trained(config)
+    model = trained(config, device=device)
     print(f"{model.parameter_count():,} parameters, trained in {model.train_seconds:.0f} s")
-    print(f"kept in {model_path(config)}")
+    print(f"kept in {model.path}")
     for split, p_ignore in SPLITS.items():
         task = partial(flip_flop, p_ignore=p_ignore)
         rows = accuracy_by_length(model, task, LENGTHS[:6], n=20, seed=0)
@@ -98,21 +93,27 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tra_mini", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("reproduce", help="train, test, print a table, draw figures")
-    command.add_argument("--full", action="store_true", help="all mechanisms, seeds and lengths")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--full", action="store_true", help="all mechanisms, seeds and lengths")
+    which.add_argument("--experiment", choices=EXPERIMENTS, help="one by its name")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="run on the workers of Dask there")
+    command.add_argument("--device", default="cpu", help="cpu, or cuda: results in NAME_cuda.json")
     commands.add_parser("figures", help="redraw every figure from figures/results, no training")
     command = commands.add_parser("train", help="one run")
     command.add_argument("--mechanism", choices=MECHANISMS, default="tra")
     command.add_argument("--task", choices=["flip_flop"], default="flip_flop")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--steps", type=int, default=TRAINING["steps"])
+    command.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
     try:
         if given.command == "reproduce":
-            reproduce(given.full)
+            names = FULL if given.full else [given.experiment or "headline"]
+            reproduce(names, given.device, given.scheduler)
         elif given.command == "figures":
             figures()
         else:
-            train_one(given.mechanism, given.seed, given.steps)
+            train_one(given.mechanism, given.seed, given.steps, given.device)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"tra_mini: {error}")
     except KeyboardInterrupt as interrupt:

@@ -17,7 +17,7 @@ from tra_mini.layers import remember
 
 UNDERFLOW = 105.0  # e^-104 is 0 in float32; 1 more for what rounding does to a logit near there
 NOTHING = -1e20  # the highest logit of a row that has met no survivor: such a row reads on
-WIDEST = 2048  # keys at a time: few enough to stay in a processor's cache
+CELLS = 2**18  # scores at a time, rows * keys: few enough to stay in a processor's cache
 
 
 def attend_early(q, k, v, log_forget, threshold=0.0, block_size=128):
@@ -55,15 +55,20 @@ def walk_back(q, k, v, log_forget, limit, rows, earlier, threshold):
     survivors = total = torch.zeros_like(delta)  # (rows, 1), met so far
     most, summed = torch.full_like(delta, NOTHING), torch.zeros_like(q)
     output, reading, computed = torch.zeros_like(q), torch.arange(len(q)), 0
-    stop, width = (
-        earlier + rows.stop,
-        len(q),
-    )  # first the block's own square, then more keys at a time
+    stop, width = earlier + rows.stop, len(q)  # first the block's own square, then more at a time
     while stop > 0 and len(q):
         keys = slice(max(0, stop - width), stop)
-        scores = q @ k[keys].mT  # (rows, keys)
+        stop, width = keys.start, max(1, min(2 * width, CELLS // len(q)))
+        scores, values = q @ k[keys].mT, v[keys]  # (rows, keys), (keys, D)
+        computed += scores.numel()
+        own = keys.stop == earlier + rows.stop
+        some = (scores.amax(0) > threshold).nonzero()[:, 0]  # keys that survive for some row
+        if not own and 2 * len(some) < scores.shape[1]:  # without the others nothing changes
+            scores, values = scores[:, some], values[some]
+            if len(some) == 0:
+                continue
         keep = scores.clone().gt_(threshold)
-        if stop == earlier + rows.stop:
+        if own:
             keep.tril_()
         distance = survivor_distance(keep).add_(survivors)
         logits = torch.addcmul(scores, delta, distance).add_(keep - 1, alpha=REMOVED)
@@ -73,14 +78,14 @@ def walk_back(q, k, v, log_forget, limit, rows, earlier, threshold):
         before, most = most, torch.maximum(most, high)
         shrink, mass = (before - most).exp(), mass * (high - most).exp()
         total = total * shrink + mass
-        summed = summed * shrink + weights @ v[keys] * mass
-        computed += weights.numel()
+        summed = summed * shrink + weights @ values * mass
         on = (limit + delta * (survivors + 1) >= most - UNDERFLOW)[:, 0]  # these read on
-        output[reading] = summed / total.clamp(min=1e-30)
-        q, delta, limit, survivors, total, most, summed, reading = (
-            each[on] for each in (q, delta, limit, survivors, total, most, summed, reading)
-        )
-        stop, width = keys.start, min(2 * width, WIDEST)
+        if not on.all():
+            output[reading] = summed / total.clamp(min=1e-30)
+            q, delta, limit, survivors, total, most, summed, reading = (
+                each[on] for each in (q, delta, limit, survivors, total, most, summed, reading)
+            )
+    output[reading] = summed / total.clamp(min=1e-30)
     return output, computed
 
 

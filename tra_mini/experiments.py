@@ -1,4 +1,4 @@
-"""Named experiments: grids of mechanism x seed, of which every finished run is kept at once."""
+"""Named experiments: the runs of a grid, each of which is kept as soon as it is finished."""
 
 import resource
 import time
@@ -8,95 +8,47 @@ from pathlib import Path
 from tra_mini import results, starts
 from tra_mini.early import share_read, stop_early
 from tra_mini.evaluation import accuracy_by_length
+from tra_mini.grids import EXPERIMENTS, LENGTHS
 from tra_mini.parallel import advance, run_all
-from tra_mini.rivals import MECHANISMS
 from tra_mini.starts import model_path, trained
 from tra_mini.tasks import flip_flop
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "figures" / "results"
-MODEL = {"n_layer": 2, "n_head": 4, "d_model": 64}
-TRAINING = {"steps": 1000, "length": 64, "batch": 16, "learning_rate": 3e-3}
-TRAINING |= {"p_ignore": 0.8, "starts": 3}  # of at most 3 starts the first that learns counts
-IN_DISTRIBUTION = {"in_distribution": 0.8}  # name: p_ignore
-SPLITS = IN_DISTRIBUTION | {"sparse": 0.98, "dense": 0.1}
-LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
-SEEDS = range(5, 10)  # 0 to 4 were looked at, long strings too, while the project was built
-RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the training length
-    {"steps": steps, "batch": 16000 // steps, "learning_rate": learning_rate}
-    for steps in (500, 1000)
-    for learning_rate in (1e-3, 3e-3, 1e-2)
-]
 
 
-def flip_flop_config(mechanism, seed):
-    """All that the weights of a flip-flop run depend on."""
-    return {"mechanism": mechanism, "seed": seed} | MODEL | TRAINING
-
-
-def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens):
-    """A run's config for each seed and mechanism; tokens: how many test each length and split."""
-    testing = {"splits": splits, "lengths": lengths, "tokens": tokens}
-    return [
-        flip_flop_config(mechanism, seed) | {"testing": testing}
-        for seed in seeds
-        for mechanism in mechanisms
-    ]
-
-
-EXPERIMENTS = {
-    "recipe": [
-        config | recipe | {"starts": 1}
-        for recipe in RECIPES
-        for config in flip_flop_grid(["tra"], range(100, 103), IN_DISTRIBUTION, [64], 2**15)
-    ],
-    "headline": flip_flop_grid(("tra", "fox", "alibi", "rope"), SEEDS[:3], SPLITS, LENGTHS, 2**15),
-    "flip_flop": flip_flop_grid(MECHANISMS, SEEDS, SPLITS, LENGTHS, 2**16),
-    "flip_flop_long": [
-        config  # a run for each split: they take minutes, and what has finished is kept
-        for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
-        for config in flip_flop_grid(["tra"], SEEDS, {split: p_ignore}, [16384, 65536], 2**16)
-    ],
-    "flip_flop_far": [  # one sequence each: 4,096 and 16,384 times the training length
-        config
-        for length in (2**18, 2**20)
-        for split in ("in_distribution", "sparse")
-        for config in flip_flop_grid(["tra"], SEEDS[:3], {split: SPLITS[split]}, [length], length)
-    ],
-}
-
-
-def sequences(length, tokens):
-    """How many sequences of this length hold about so many tokens, 512 at most."""
-    return max(1, min(512, tokens // length))
+def sequences(length, tokens, at_most=512):
+    """How many sequences of this length hold about so many tokens."""
+    return max(1, min(at_most, tokens // length))
 
 
 def effort(config):
     """Rough milliseconds on one core, for the time left: of a step, of each length's test."""
-    tokens = config["testing"]["tokens"]
+    testing = config["testing"]
     tests = {  # beyond some 14,000 tokens a model that stops early takes time in proportion
-        length: sequences(length, tokens) * length * (0.01 + min(length / 35000, 0.4))
-        for length in config["testing"]["lengths"]
+        length: sequences(length, testing["tokens"]) * length * (0.01 + min(length / 35000, 0.4))
+        for length in testing["lengths"]
     }
     return 0 if model_path(config).exists() else 28, tests
 
 
-def run(config):
+def run(config, device="cpu"):
     """Trains and tests what config describes -> {"config", "train_seconds", "started", "rows"}.
 
     Beyond 4,096 tokens a row says besides what stopping early took: seconds of a core, the share
     of weights computed in each layer's heads, and this process's peak of memory so far, in MB.
     """
     step, tests = effort(config)
-    model = trained(config, on_step=lambda: advance(step))
-    early = min(tests) > LENGTHS[-1]
+    model = trained(config, on_step=lambda: advance(step), device=device)
+    testing, early = config["testing"], min(tests) > LENGTHS[-1]
     if early:
         stop_early(model)  # the same answers in a fraction of the time
     rows = []
-    for split, p_ignore in config["testing"]["splits"].items():
+    for split, p_ignore in testing["splits"].items():
         task = partial(flip_flop, p_ignore=p_ignore)
         for length, milliseconds in tests.items():
-            n, began = sequences(length, config["testing"]["tokens"]), time.process_time()
+            n = sequences(length, testing["tokens"], testing.get("at_most", 512))
+            began = time.process_time()
             [row] = accuracy_by_length(model, task, [length], n=n, seed=1000 + config["seed"])
             if early:
                 row |= {"seconds": round(time.process_time() - began), "read": share_read(model)}
@@ -107,40 +59,56 @@ def run(config):
     return {"config": config} | training | {"rows": rows}
 
 
-def run_experiment(name, folder=RESULTS):
+def run_alike(config, device, environment):
+    """run, where it computes as the caller would. ValueError on a worker of another environment."""
+    if results.environment(device) != environment:
+        found = results.environment(device)
+        raise ValueError(f"a worker's environment is {found}; allowed: {environment}, as here")
+    return run(config, device)
+
+
+def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     """Computes the runs of a named experiment that folder/NAME.json does not hold -> all its runs.
 
     Each is kept as it finishes, under its whole config: after Ctrl-C, a crash or kill -9 the same
-    call goes on. Raises ValueError for an unknown name or an unwritable folder, and RuntimeError if
-    runs failed, after all others were kept.
+    call goes on. executor: where the runs are computed, see parallel.run_all. Results of a device
+    other than the CPU are in NAME_DEVICE.json. Raises ValueError for an unknown name, an unusable
+    device or an unwritable folder, and RuntimeError if runs failed, after all others were kept.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
     results.check_writable(folder)
     results.check_writable(starts.MODELS)
-    path = Path(folder) / f"{name}.json"
-    done = [run["config"] for run in results.finished(path)]
+    environment, path = results.environment(device), results_path(name, folder, device)
+    done = [run["config"] for run in results.finished(path, environment)]
     missing = [config for config in EXPERIMENTS[name] if config not in done]
     kept = len(EXPERIMENTS[name]) - len(missing)
     print(f"{name}: {kept} of {len(EXPERIMENTS[name])} runs are in {path}", flush=True)
-    work = sum(
+    work = [
         config["steps"] * step + sum(tests.values()) * len(config["testing"]["splits"])
         for config in missing
         for step, tests in [effort(config)]
-    )
-    threads = results.ENVIRONMENT["threads"]
+    ]
+    function = partial(run_alike, device=device, environment=environment)
+    keep, threads = partial(results.keep, path, here=environment), environment["threads"]
     try:
-        failures = run_all(run, missing, partial(results.keep, path), work=work, threads=threads)
+        failures = run_all(function, missing, keep, work=work, threads=threads, executor=executor)
     except KeyboardInterrupt:
         message = f"stopped; finished runs are in {path}, the same command goes on"
         raise KeyboardInterrupt(message) from None
     if failures:
         message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
         raise RuntimeError(message) from failures[0]
-    return stored(name, folder)
+    return stored(name, folder, device)
 
 
-def stored(name, folder=RESULTS):
-    """The runs in folder/NAME.json that belong to the experiment's present grid, in its order."""
-    runs = results.load(Path(folder) / f"{name}.json")["runs"]
+def results_path(name, folder=RESULTS, device="cpu"):
+    """folder/NAME.json, or folder/NAME_DEVICE.json."""
+    suffix = "" if device == "cpu" else f"_{device.replace(':', '')}"
+    return Path(folder) / f"{name}{suffix}.json"
+
+
+def stored(name, folder=RESULTS, device="cpu"):
+    """The runs in results_path that belong to the experiment's present grid, in its order."""
+    runs = results.load(results_path(name, folder, device))["runs"]
     return [run for config in EXPERIMENTS[name] for run in runs if run["config"] == config]

@@ -1,4 +1,4 @@
-"""Independent jobs side by side, a process for each core, with one progress bar over all."""
+"""Independent jobs side by side, here or on other machines, with one progress bar over all."""
 
 import multiprocessing
 import os
@@ -24,42 +24,56 @@ def advance(work):
             progress.value += work
 
 
-def start_worker(shared_progress, threads):
-    """Prepares a worker: its torch threads, and its end should the parent die."""
+def start_worker(shared_progress):
+    """Prepares a process of ours: its share in the progress bar, its end should the parent die."""
     global progress
     progress = shared_progress
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the workers
-    torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def run_all(function, jobs, on_result, *, work, threads):
-    """Calls on_result(function(job)) for every job as it finishes; work is what the bar counts to.
+def in_threads(threads, function, job):
+    """function(job) in a process of so many torch threads: their number changes the last bits."""
+    torch.set_num_threads(threads)
+    return function(job)
 
-    Several processes of few torch threads beat one process of many on models this small.
+
+def run_all(function, jobs, on_result, *, work, threads, executor=None):
+    """Calls on_result(function(job)) for every job as it finishes; work: what each counts for.
+
+    executor: a concurrent.futures.Executor, whose workers can import this package; without one, a
+    process for each core: several of few torch threads beat one of many on models this small.
     Returns the exceptions of the jobs that failed; the others go on. Ctrl-C ends all workers.
     """
-    os.environ.update(MEMORY)  # read by the workers as they start; this process stays as it is
-    context = multiprocessing.get_context("spawn")
-    shared_progress = context.Value("d", 0.0)
-    pool = ProcessPoolExecutor(os.cpu_count(), context, start_worker, (shared_progress, threads))
-    failures = []
+    shared_progress = pool = None
+    if executor is None:
+        os.environ.update(MEMORY)  # read by the workers as they start; this process stays as it is
+        context = multiprocessing.get_context("spawn")
+        shared_progress = context.Value("d", 0.0)
+        pool = ProcessPoolExecutor(os.cpu_count(), context, start_worker, (shared_progress,))
+        executor = pool
+    pending, failures, done = {}, [], 0.0
     try:
-        with tqdm(total=work, bar_format=BAR, disable=None, smoothing=0) as bar:
-            pending = {pool.submit(function, job) for job in jobs}
+        with tqdm(total=sum(work), bar_format=BAR, disable=None, smoothing=0) as bar:
+            for job, share in zip(jobs, work, strict=True):
+                pending[executor.submit(in_threads, threads, function, job)] = share
             while pending:
-                ended, pending = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
-                for future in ended:
+                for future in wait(pending, timeout=1, return_when=FIRST_COMPLETED).done:
+                    done += pending.pop(future)
                     if future.exception() is None:
                         on_result(future.result())
                     else:
                         failures.append(future.exception())
-                bar.update(min(shared_progress.value, work) - bar.n)  # some start again
+                so_far = shared_progress.value if pool else done  # elsewhere only what is finished
+                bar.update(min(so_far, bar.total) - bar.n)  # some start again
     except BaseException:
-        for worker in multiprocessing.active_children():
+        for worker in multiprocessing.active_children() if pool else ():
             worker.terminate()
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in pending:
+            future.cancel()
+        if pool:
+            pool.shutdown(wait=False)
     return failures

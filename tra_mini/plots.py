@@ -7,7 +7,7 @@ import matplotlib
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from tra_mini.experiments import SPLITS, TRAINING
+from tra_mini.grids import SPLITS, TRAINING
 
 STYLE = {  # Okabe and Ito's colours; marker and line tell mechanisms apart in greyscale
     "tra": ("TRA", "#D55E00", "o", "-"),

@@ -11,6 +11,17 @@ SCHEMA = 1
 ENVIRONMENT = {"torch": torch.__version__.split("+")[0], "threads": 1, "device": "cpu"}
 
 
+def environment(device):
+    """What numbers may depend on besides a config; a GPU by its name. ValueError if unusable."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device is {device!r}, which cannot be used here ({reason})") from None
+    is_gpu = torch.device(device).type == "cuda"
+    return ENVIRONMENT | {"device": torch.cuda.get_device_name(device) if is_gpu else device}
+
+
 def load(path):
     """The contents of a results file. ValueError if it is cut off or of another schema."""
     try:
@@ -24,8 +35,8 @@ def load(path):
     return contents
 
 
-def finished(path):
-    """The runs kept at path in this environment; [] if there is no such file.
+def finished(path, here=ENVIRONMENT):
+    """The runs kept at path in the environment here; [] if there is no such file.
 
     A file that load refuses, or of another environment, is never overwritten: it is renamed to
     NAME.json.aside-1 (-2, ...).
@@ -34,9 +45,9 @@ def finished(path):
         return []
     try:
         contents = load(path)
-        if contents["environment"] == ENVIRONMENT:
+        if contents["environment"] == here:
             return contents["runs"]
-        reason = f"{path} was computed under {contents['environment']}, this is {ENVIRONMENT}"
+        reason = f"{path} was computed under {contents['environment']}, this is {here}"
     except ValueError as error:
         reason = str(error)
     number = 1
@@ -69,14 +80,14 @@ def check_writable(folder):
         raise ValueError(message) from None
 
 
-def keep(path, run):
+def keep(path, run, here=ENVIRONMENT):
     """Adds a finished run to the file at path, safely among several processes."""
     path = Path(path)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        runs = [other for other in finished(path) if other["config"] != run["config"]] + [run]
+        runs = [other for other in finished(path, here) if other["config"] != run["config"]] + [run]
         runs.sort(key=lambda run: json.dumps(run["config"], sort_keys=True))
-        head = {"schema": SCHEMA, "experiment": path.stem, "environment": ENVIRONMENT}
+        head = {"schema": SCHEMA, "experiment": path.stem, "environment": here}
         lines = ",\n".join(json.dumps(run) for run in runs)
         text = json.dumps(head)[:-1] + f', "runs": [\n{lines}\n]}}\n'
         write(path, text)

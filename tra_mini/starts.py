@@ -22,23 +22,26 @@ def model_path(config):
     return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
 
 
-def trained(config, on_step=None):
+def trained(config, on_step=None, device="cpu"):
     """The model of a config: read from .cache/models if trained before, else trained and kept.
 
     Where it has not learned its task, by its loss at the training length alone, it starts again
-    from other weights, as often as config allows; the best start counts. Sets loss and started.
+    from other weights, as often as config allows; the best start counts. Sets loss, started, path.
     """
     names = ("mechanism", "n_layer", "n_head", "d_model")
     model = GPTConfig(**{name: config[name] for name in names})
     task = partial(flip_flop, p_ignore=config["p_ignore"])
-    settings = {name: config[name] for name in ("steps", "length", "batch", "learning_rate")}
+    names = ("steps", "length", "batch", "learning_rate", "warmup", "precision")
+    settings = {name: config[name] for name in names if name in config} | {"device": device}
+    if device != "cpu":
+        config = config | {"device": device}  # other weights, in another file
     starts = []
     while len(starts) < config["starts"] and (not starts or starts[-1].loss > LEARNED):
         seed = config["seed"] + 1000 * len(starts)
         path = model_path(config | {"seed": seed})
         starts.append(train(model, task, seed=seed, **settings, checkpoint=path, on_step=on_step))
         [row] = accuracy_by_length(starts[-1], task, [config["length"]], n=256, seed=100 + seed)
-        starts[-1].loss = row["loss"]
+        starts[-1].loss, starts[-1].path = row["loss"], path
     best = min(starts, key=lambda start: start.loss)
     best.started = len(starts)
     return best

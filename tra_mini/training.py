@@ -11,15 +11,17 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from tra_mini import results
 from tra_mini.model import GPT
 
 WARMUP = 50  # steps
 SAVE_EVERY = 100  # steps
 
 
-def learning_rate_at(step, steps, peak):
+def learning_rate_at(step, steps, peak, warmup=WARMUP):
     """Linear warm-up, then half a cosine down to zero."""
-    return peak * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
+    risen = min(1, (step + 1) / warmup) if warmup else 1
+    return peak * risen * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def next_token_loss(model, tokens, scored):
@@ -37,11 +39,15 @@ def train(
     length=64,
     batch=16,
     learning_rate=3e-3,
+    warmup=WARMUP,
+    precision="float32",
     device="cpu",
     checkpoint=None,
     on_step=None,
 ):
     """Trains a GPT on task(batch, length, generator): AdamW, clipped at 1, loss only where scored.
+
+    precision: "float32", or "bfloat16", in which matrices are then multiplied, and nothing else.
 
     The same arguments, thread count and machine give the same weights to the bit. With checkpoint,
     a path, the state is kept every 100 steps: after Ctrl-C the same call goes on from there, to the
@@ -50,33 +56,41 @@ def train(
     Returns the GPT, with the seconds that training took as its attribute train_seconds. Raises
     ValueError for impossible numbers, an unusable device, or a checkpoint of other settings.
     """
-    for name, given in (("steps", steps), ("length", length), ("batch", batch)):
-        if given < 1:
-            raise ValueError(f"{name} is {given}; allowed: 1 or more")
+    for name, given, least in (
+        ("steps", steps, 1),
+        ("length", length, 1),
+        ("batch", batch, 1),
+        ("warmup", warmup, 0),
+    ):
+        if given < least:
+            raise ValueError(f"{name} is {given}; allowed: {least} or more")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision is {precision!r}; allowed: 'float32', 'bfloat16'")
     if not learning_rate > 0:
         raise ValueError(f"learning_rate is {learning_rate}; allowed: above 0")
     settings = asdict(config) | {"task": name_of(task), "steps": steps, "seed": seed}
     settings |= {"length": length, "batch": batch, "learning_rate": learning_rate}
+    settings |= {"warmup": warmup, "precision": precision}
+    results.environment(device)  # ValueError if there is no such device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # drawn on the CPU: the same first weights on every device
         model = GPT(config)
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device is {device!r}, which cannot be used here ({error})") from None
+    model.to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
     first, seconds = 0, 0.0
     if checkpoint is not None and Path(checkpoint).exists():
         first, seconds = restore(checkpoint, settings, model, optimizer, generator)
     started = time.perf_counter() - seconds
+    mixed = torch.autocast(torch.device(device).type, torch.bfloat16, precision == "bfloat16")
     hidden = True if on_step else None  # None: shown on a terminal only
     try:
         for step in tqdm(range(first, steps), initial=first, total=steps, disable=hidden):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, steps, learning_rate)
+                group["lr"] = learning_rate_at(step, steps, learning_rate, warmup)
             tokens, scored = task(batch, length, generator=generator)
-            loss = next_token_loss(model, tokens.to(device), scored.to(device))
+            with mixed:
+                loss = next_token_loss(model, tokens.to(device), scored.to(device))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -116,6 +130,7 @@ def save(path, settings, model, optimizer, generator, step, seconds):
 def restore(path, settings, model, optimizer, generator):
     """Puts back what save kept -> steps and seconds done. ValueError if settings differ."""
     state = torch.load(path, weights_only=True)
+    state["settings"] = {"warmup": WARMUP, "precision": "float32"} | state["settings"]
     if state["settings"] != settings:
         raise ValueError(f"checkpoint {path} holds {state['settings']}; allowed here: {settings}")
     model.load_state_dict(state["model"])

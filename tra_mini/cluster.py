@@ -1,0 +1,32 @@
+"""The same grids on many machines: workers of a Dask scheduler in place of processes here."""
+
+from importlib.util import find_spec
+
+
+def executor(address, patience=30):
+    """A concurrent.futures.Executor whose jobs run on the workers of the scheduler at address.
+
+    Raises ValueError if Dask is missing, no scheduler answers, no worker has come after `patience`
+    seconds, one lacks this package, or runs several jobs in a process (torch's seeds and threads
+    are a process's own).
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("a scheduler needs Dask; install it: pip install '.[cluster]'") from None
+    try:
+        client = Client(address, timeout=patience)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"scheduler is {address!r}, which does not answer ({error})") from None
+    try:
+        client.wait_for_workers(1, timeout=patience)
+    except TimeoutError:
+        raise ValueError(f"scheduler is {address!r}, which has no worker so far") from None
+    for worker, about in client.scheduler_info(n_workers=-1)["workers"].items():
+        if about["nthreads"] != 1:
+            found = f"worker {worker} has {about['nthreads']} threads"
+            raise ValueError(f"{found}; allowed: 1, as `dask worker --nthreads 1` starts it")
+    for worker, found in client.run(find_spec, "tra_mini.experiments", on_error="return").items():
+        if found is None or isinstance(found, Exception):
+            raise ValueError(f"worker {worker} lacks tra_mini; install it there, too ({found})")
+    return client.get_executor(pure=False)

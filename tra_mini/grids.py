@@ -1,0 +1,67 @@
+"""What the named experiments compute: for each a list of configs, one a run."""
+
+from tra_mini.rivals import MECHANISMS
+
+MODEL = {"n_layer": 2, "n_head": 4, "d_model": 64}
+TRAINING = {"steps": 1000, "length": 64, "batch": 16, "learning_rate": 3e-3}
+TRAINING |= {"p_ignore": 0.8, "starts": 3}  # of at most 3 starts the first that learns counts
+IN_DISTRIBUTION = {"in_distribution": 0.8}  # name: p_ignore
+SPLITS = IN_DISTRIBUTION | {"sparse": 0.98, "dense": 0.1}
+LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
+SEEDS = range(5, 10)  # 0 to 4 were looked at, long strings too, while the project was built
+RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the training length
+    {"steps": steps, "batch": 16000 // steps, "learning_rate": learning_rate}
+    for steps in (500, 1000)
+    for learning_rate in (1e-3, 3e-3, 1e-2)
+]
+
+
+HEADLINE = ("tra", "fox", "alibi", "rope")
+PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
+PAPER |= {"learning_rate": 1e-4, "warmup": 0, "precision": "bfloat16", "starts": 1}
+
+
+def flip_flop_config(mechanism, seed):
+    """All that the weights of a flip-flop run depend on."""
+    return {"mechanism": mechanism, "seed": seed} | MODEL | TRAINING
+
+
+def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens):
+    """A run's config for each seed and mechanism; tokens: how many test each length and split."""
+    testing = {"splits": splits, "lengths": lengths, "tokens": tokens}
+    return [
+        flip_flop_config(mechanism, seed) | {"testing": testing}
+        for seed in seeds
+        for mechanism in mechanisms
+    ]
+
+
+def one_sequence(length):
+    """TRA, three seeds, a single long sequence of each of two splits: a run for each."""
+    return [
+        config
+        for split in ("in_distribution", "sparse")
+        for config in flip_flop_grid(["tra"], SEEDS[:3], {split: SPLITS[split]}, [length], length)
+    ]
+
+
+EXPERIMENTS = {
+    "recipe": [
+        config | recipe | {"starts": 1}
+        for recipe in RECIPES
+        for config in flip_flop_grid(["tra"], range(100, 103), IN_DISTRIBUTION, [64], 2**15)
+    ],
+    "headline": flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, LENGTHS, 2**15),
+    "flip_flop": flip_flop_grid(MECHANISMS, SEEDS, SPLITS, LENGTHS, 2**16),
+    "flip_flop_long": [
+        config  # a run for each split: they take minutes, and what has finished is kept
+        for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
+        for config in flip_flop_grid(["tra"], SEEDS, {split: p_ignore}, [16384, 65536], 2**16)
+    ],
+    "flip_flop_far": one_sequence(2**18),  # 4,096 times the training length
+    "flip_flop_million": one_sequence(2**20),  # 16,384 times
+    "paper": [  # the authors' protocol: 4,000 strings of 512 tokens test each split; wants a GPU
+        config | PAPER | {"testing": config["testing"] | {"at_most": 4000}}
+        for config in flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, [512], 4000 * 512)
+    ],
+}
