@@ -1,4 +1,5 @@
-"""Times one attention layer three ways in turn: TRA to the letter, ours, torch's fused softmax.
+"""Times one attention layer four ways in turn: TRA to the letter, in blocks, stopping early, and
+plain softmax by torch's fused kernel.
 
 Prints the ratios and writes figures/results/cost.json, from which figures/cost.svg is drawn.
 """
@@ -18,20 +19,11 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from tra_mini import plots, results, threshold_relative_attention
+from tra_mini.early import attend_early
 from tra_mini.experiments import RESULTS
 
 SHAPES = [(8, 4, 512, 64), (1, 4, 2048, 16)]  # (B, H, T, D) of the ratios that the README quotes
-LENGTHS = [
-    64,
-    128,
-    256,
-    512,
-    1024,
-    2048,
-    4096,
-    8192,
-    16384,
-]  # of the figure, at B = 1, H = 4, D = 16
+LENGTHS = [2**power for power in range(6, 15)]  # of the figure, at B = 1, H = 4, D = 16
 NAIVE_MEMORY = 8192  # tokens: beyond, the whole matrix would take more than 8 GB
 
 
@@ -51,7 +43,12 @@ def fused(q, k, v, log_forget):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-FORMS = {"naive": naive, "blocked": threshold_relative_attention, "fused": fused}
+def early(q, k, v, log_forget):
+    """TRA that stops reading where the rest weighs nothing; without gradients."""
+    return attend_early(q, k, v, log_forget)[0]
+
+
+FORMS = {"naive": naive, "blocked": threshold_relative_attention, "early": early, "fused": fused}
 
 
 def inputs(shape):
@@ -65,7 +62,9 @@ def inputs(shape):
 def milliseconds(shape, backward, repeats):
     """The median time of each form; they take turns, so that a slow moment meets them all."""
     given = [tensor.requires_grad_(backward) for tensor in inputs(shape)]
-    forms = {name: form for name, form in FORMS.items() if name != "naive" or shape[2] <= 4096}
+    left_out = {"naive"} if shape[2] > 4096 else set()
+    left_out |= {"early"} if backward else set()
+    forms = {name: form for name, form in FORMS.items() if name not in left_out}
     times = {name: [] for name in forms}
     for _ in range(repeats + 1):
         for name, form in forms.items():
@@ -124,14 +123,25 @@ def measure():
                 {"form": name, "T": length, "forward_ms": forward.get(name)}
                 | {"both_ms": both.get(name), "memory_mb": memory}
             )
-    last = {row["form"]: row for row in table if row["T"] == LENGTHS[-1]}
-    print(f"extra memory at T = {LENGTHS[-1]}: ours {last['blocked']['memory_mb']:.0f} MB")
+    print_table(table)
     environment = results.ENVIRONMENT | {"threads": torch.get_num_threads()}
     contents = {"schema": results.SCHEMA, "experiment": "cost", "environment": environment}
     results.check_writable(RESULTS)
     results.write(RESULTS / "cost.json", json.dumps(contents | {"ratios": ratios, "table": table}))
     plots.save(plots.cost(table), RESULTS.parent / "cost.svg")
     print(f"written: {RESULTS / 'cost.json'}, {RESULTS.parent / 'cost.svg'}")
+
+
+def print_table(table):
+    """Each form's time as a multiple of the fused softmax's, and its extra memory, by length."""
+    for quantity in ("forward_ms", "both_ms", "memory_mb"):
+        unit = "MB" if quantity == "memory_mb" else "times the fused softmax"
+        print(f"\n{quantity.rsplit('_', 1)[0]}, {unit}" + "".join(f"{name:>10}" for name in FORMS))
+        for length in LENGTHS:
+            row = {row["form"]: row[quantity] for row in table if row["T"] == length}
+            by = row["fused"] if quantity != "memory_mb" else 1
+            shown = (f"{row[name] / by:>10.2f}" if row[name] else f"{'-':>10}" for name in FORMS)
+            print(f"{f'T = {length}':>30}" + "".join(shown))
 
 
 if __name__ == "__main__":

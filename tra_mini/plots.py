@@ -118,6 +118,7 @@ def cost(table):
     forms = {
         "naive": ("#000000", "x", ":", "TRA to the letter, whole matrix"),
         "blocked": ("#D55E00", "o", "-", "TRA in blocks of rows, ours"),
+        "early": ("#CC79A7", "D", "-.", "TRA stopping early, ours"),
         "fused": ("#0072B2", "s", "--", "plain softmax, torch's fused kernel"),
     }
     for ax, (quantity, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
@@ -130,7 +131,7 @@ def cost(table):
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.grid(color="0.92")
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
