@@ -1,5 +1,6 @@
 """What the checks of all exercises share: a wrong answer is told which property broke."""
 
+import math
 import random
 
 import torch
@@ -44,3 +45,14 @@ def tensor(answer, shape, name="the answer"):
     if answer.isnan().any():
         raise Wrong(f"{name} holds NaN")
     return answer
+
+
+def number(answer, name="the answer"):
+    """answer as a float, if it is one finite number; else Wrong."""
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        raise Wrong(f"{name} is {type(answer).__name__}; expected: a number") from None
+    if isinstance(answer, (bool, str)) or not math.isfinite(value):
+        raise Wrong(f"{name} is {answer!r}; expected: a finite number")
+    return value
