@@ -6,7 +6,6 @@ import torch
 from checking import Wrong, call, fresh, tensor
 
 from tra_mini import decode, flip_flop
-from tra_mini.tasks import READ
 
 
 def exercise_1_1(hard_string):

@@ -1,29 +1,29 @@
 """Answers to the exercises of notebook 01: right ones, and wrong ones named by their mistake."""
 
-STRING = '''
+STRING = """
 def hard_string():
     return "{}"
-'''
-STEPS = '''
+"""
+STEPS = """
 def steps_back(tokens):
     place = torch.arange(tokens.shape[1]).expand(tokens.shape)
     {}
-'''
-ROTATE = '''
+"""
+ROTATE = """
 def rotate_neighbours(u):
     T, D = u.shape[-2:]
     a, b = u[..., 0::2], u[..., 1::2]
     {}
-'''
+"""
 TURN = """angle = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(0, D, 2) / D)
     cos, sin = angle.cos(), angle.sin()
     return {}"""
-LEAKS = '''
+LEAKS = """
 def leaks(model):
     tokens = torch.randint(5, (4, 32), generator=torch.Generator().manual_seed(0))
     before, other = model(tokens), tokens.clone()
     {}
-'''
+"""
 
 ANSWERS = {
     "1.1": {
@@ -44,13 +44,13 @@ ANSWERS = {
     },
     "1.2": {
         "right": {
-            "all pairs": '''
+            "all pairs": """
 def steps_back(tokens):
     T = tokens.shape[1]
     is_write = (tokens == WRITE)[:, None, :].expand(-1, T, T).tril()
     latest = (is_write * torch.arange(T)).amax(-1)
     return (tokens == READ) * (torch.arange(T) - latest - 1)
-''',
+""",
         },
         "wrong": {
             "counts to the letter w": STEPS.format(
@@ -91,23 +91,23 @@ def steps_back(tokens):
     },
     "1.3": {
         "right": {
-            "as complex numbers": '''
+            "as complex numbers": """
 def rotate_neighbours(u):
     T, D = u.shape[-2:]
     angle = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(D // 2) * 2 / D)
     point = torch.view_as_complex(u.unflatten(-1, (D // 2, 2)).contiguous())
     return torch.view_as_real(point * torch.polar(torch.ones_like(angle), angle)).flatten(-2)
-''',
+""",
         },
         "wrong": {
-            "pairs of the two halves": '''
+            "pairs of the two halves": """
 def rotate_neighbours(u):
     T, D = u.shape[-2:]
     a, b = u[..., : D // 2], u[..., D // 2 :]
     angle = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(0, D, 2) / D)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
-''',
+""",
             "halves put side by side": ROTATE.format(
                 TURN.format("torch.cat((a * cos - b * sin, a * sin + b * cos), -1)")
             ),
@@ -140,13 +140,13 @@ def rotate_neighbours(u):
     },
     "1.4": {
         "right": {
-            "longer against cut off": '''
+            "longer against cut off": """
 def leaks(model):
     tokens = torch.randint(5, (8, 40), generator=torch.Generator().manual_seed(1))
     whole = model(tokens)
     cuts = range(1, 40)
     return any((model(tokens[:, :n]) - whole[:, :n]).abs().max().item() > 1e-4 for n in cuts)
-''',
+""",
         },
         "wrong": {
             "changes only the last token": LEAKS.format(
