@@ -174,9 +174,10 @@ def class_merge(folder, out):
     return rows
 
 
-if __name__ == "__main__":
+def main(*arguments):
+    """The command line; every mistake ends it with one line, or with how to call it."""
     try:
-        match sys.argv[1:]:
+        match arguments:
             case ["run", seed, *folder] if seed.isdecimal():
                 print(f"written: {class_run(int(seed), Path(*folder))}")
             case ["merge", folder, *out] if folder:
@@ -188,3 +189,7 @@ if __name__ == "__main__":
         sys.exit(f"class: {error}")
     except KeyboardInterrupt:
         sys.exit("\nclass: stopped; the same command goes on")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
