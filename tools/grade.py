@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from tra_mini.results import check_writable, write
 
-MEMORY = 4 * 2**30  # bytes that a notebook may take beyond what Python and torch hold
+MEMORY = 4 * 2**30  # bytes that a notebook may hold
 running = set()  # the processes of the notebooks that run just now
 RUN = [sys.executable, str(Path(__file__).with_name("run_submission.py"))]
 
@@ -46,23 +46,25 @@ def asked(folder, exercises):
 def grade(job, seconds):
     """Runs one student's notebook -> [(student, exercise, passed, message)], all its exercises."""
     student, files, ours = job
+    exercises = numbered(nbformat.read(ours, as_version=4))
+    checks = {number: parts["check"].source for number, parts in exercises.items()}
     results, ended = {}, f"{ours.name[:2]}_*.ipynb was not handed in"
     if len(files) > 1:
         ended = f"which one? {', '.join(path.name for path in files)}"
     elif files:
-        results, ended = outcome(files[0].resolve(), ours, seconds)
-    numbers = numbered(nbformat.read(ours, as_version=4))
-    return [(student, number, *results.get(number, (False, ended))) for number in numbers]
+        results, ended = outcome(files[0].resolve(), checks, ours.parent, seconds)
+    return [(student, number, *results.get(number, (0, ended))) for number in checks]
 
 
-def outcome(submitted, ours, seconds):
+def outcome(submitted, checks, modules, seconds):
     """What the checks found, {exercise: (passed, message)}, and why any others did not run."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        results = Path(folder, "results")
+        results, ours = Path(folder, "results"), Path(folder, "checks")
+        ours.write_text(json.dumps(checks), encoding="utf-8")
         settings = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "IPYTHONDIR": folder}
         silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         process = subprocess.Popen(
-            [*RUN, submitted, ours, results, str(MEMORY)],
+            [*RUN, submitted, ours, modules, results, str(MEMORY)],
             env=os.environ | settings,
             cwd=folder,
             start_new_session=True,
@@ -127,17 +129,22 @@ def grade_all(folder, out, seconds, exercises=EXERCISES):
     return rows
 
 
-if __name__ == "__main__":
+def main(arguments=None):
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default="grades.csv")
     parser.add_argument("--seconds", type=int, default=120, help="for one notebook (120)")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         rows = grade_all(given.folder, given.out, given.seconds)
     except (ValueError, OSError, KeyboardInterrupt) as error:
         sys.exit(f"grade: {error}")
     passed = sum(row[2] == "1" for row in rows)
     print(f"{given.out}: {passed} of {len(rows)} passed. This was no sandbox: see --help.")
+
+
+if __name__ == "__main__":
+    main()
