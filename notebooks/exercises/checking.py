@@ -51,7 +51,7 @@ def number(answer, name="the answer"):
     """answer as a float, if it is one finite number; else Wrong."""
     try:
         value = float(answer)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Wrong(f"{name} is {type(answer).__name__}; expected: a number") from None
     if isinstance(answer, (bool, str)) or not math.isfinite(value):
         raise Wrong(f"{name} is {answer!r}; expected: a finite number")

@@ -39,7 +39,7 @@ ANSWERS = {
             "the last read answers with the majority": STRING.format("w0w0w0w0w1i0i0r0"),
             "seven orders": STRING.format("w0w0w0w1i0i0r1"),
             "starts with an ignore": STRING.format("i0w0w0w0w1i0i0r1"),
-            "tokens, not text": "def hard_string():\n    return encode('w0w0w0w0w1i0i0r1')\n",
+            "tokens, not text": "def hard_string():\n    return torch.tensor([0, 4] * 8)\n",
         },
     },
     "1.2": {
