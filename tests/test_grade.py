@@ -106,9 +106,14 @@ def without(kind):
 
 
 def edited_checks(notebook):
-    """A check that prints what is hoped for, and a check module of the student's own."""
+    """Checks that print what is hoped for."""
     for parts in numbered(notebook).values():
         parts["check"].source = 'print("right")'
+
+
+def own_modules(notebook):
+    """And while the notebook runs, a check module of the student's own is written and imported."""
+    edited_checks(notebook)
     own = "def exercise_1_1(double):\n    pass\n\n\nexercise_1_2 = exercise_1_1\n"
     writes = f"import sys\nopen('check_01.py', 'w').write({own!r})\nsys.path.insert(0, '.')\n"
     notebook.cells.insert(1, new_code_cell(writes + "import check_01"))
@@ -146,7 +151,7 @@ def graded(exercises, given, tmp_path_factory):
     handed.notebook("exits", double="raise SystemExit(0)")
     handed.notebook("prints", double='print("x" * 10**8)\nreturn 2 * number')
     handed.notebook("hoards", double="bytearray(10**11)", halve="import torch\ntorch.ones(10**11)")
-    handed.notebook("edits", "return number", "return number", edited_checks)
+    handed.notebook("edits", "return number", "return number", own_modules)
     handed.notebook("deletes", halve="return 1", change=without("check"))
     handed.notebook("unmarked", change=without_marks)
     handed.notebook("forgets", change=without("solution"))
