@@ -1,7 +1,6 @@
 """Checks of the exercises that follow notebook 05; each raises Wrong, or returns silently."""
 
 import math
-from itertools import combinations
 
 import torch
 from checking import Wrong, call, fresh, tensor
@@ -52,10 +51,12 @@ def exercise_5_1(tests_needed):
             raise Wrong(f"more than needed: {told} {begins:.4f}; fewer would do (seed {seed})")
 
 
-def best_by_loop(values, k):
-    """The best of each choice of k seeds, averaged over all choices."""
-    best = [max(chosen) for chosen in combinations(values, k)]
-    return sum(best) / len(best)
+def expected_best(values, k):
+    """The n-th value from below is the best of as many choices as take all others below it."""
+    total = 0.0
+    for below, value in enumerate(sorted(values)):
+        total += value * math.comb(below, k - 1)
+    return total / math.comb(len(values), k)
 
 
 def exercise_5_2(conclusions):
@@ -67,7 +68,7 @@ def exercise_5_2(conclusions):
         low, high = wilson_interval(sum(values), m)
         shown = f"of {m} seeds with {', '.join(f'{value:.2f}' for value in values)}"
         for k in (1, m, 2, m // 2):
-            expected = best_by_loop(values, k)
+            expected = expected_best(values, k)
             answer = call(conclusions, list(values), k)
             if not isinstance(answer, tuple | list) or len(answer) != 3:
                 raise Wrong("conclusions(values, k) must return three numbers: low, high, best")
@@ -144,7 +145,7 @@ def exercise_5_3(cell):
 
 def check_kept(keep, scores, removal, where):
     """keep is 1 or 0: no later key; with removal nothing at or below 0; and no key too few."""
-    R, K = scores.shape[-2:]
+    R, K = keep.shape[-2:]
     seen = torch.ones(R, K, dtype=torch.bool).tril(K - R)
     if not ((keep == 0) | (keep == 1)).all():
         raise Wrong(f"{where}: keep must hold True or False (or 1 and 0) alone")
