@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import class_experiment as tool
+import class_files as files
 
 
 def a_run(config, wrong=0):
@@ -25,7 +26,7 @@ def a_run(config, wrong=0):
     for split, p_ignore in config["testing"]["splits"].items():
         for length in config["testing"]["lengths"]:
             n = sequences(length, config["testing"]["tokens"])
-            reads = tool.reads(config["seed"], p_ignore, length, n)
+            reads = files.reads(config["seed"], p_ignore, length, n)
             low, high = wilson_interval(n - wrong, n)
             row = {"split": split, "p_ignore": p_ignore, "length": length, "n": n}
             row |= {"exact_match": (n - wrong) / n, "low": low, "high": high, "reads": reads}
@@ -35,15 +36,15 @@ def a_run(config, wrong=0):
 
 def a_file(seed, wrong=0, **settings):
     """The text of a class file, with a true digest."""
-    runs = [a_run(config | settings, wrong) for config in tool.configs(seed)]
-    return tool.text(runs, environment=results.ENVIRONMENT)
+    runs = [a_run(config | settings, wrong) for config in files.configs(seed)]
+    return files.text(runs, environment=results.ENVIRONMENT)
 
 
 def with_true_digest(seed, change):
     """A class file after change(its runs), with the digest of what it holds then."""
-    runs = [a_run(config) for config in tool.configs(seed)]
+    runs = [a_run(config) for config in files.configs(seed)]
     change(runs)
-    return tool.text(runs, environment=results.ENVIRONMENT)
+    return files.text(runs, environment=results.ENVIRONMENT)
 
 
 @pytest.fixture
@@ -85,12 +86,12 @@ def test_thirty_files_of_which_five_are_bad(folder, capsys):
 
 def test_the_figure_draws_every_seed_and_the_interval_of_their_mean():
     """Eight seeds, two of them with a wrong sequence: lines from the runs, a band from the rows."""
-    runs = [a_run(config, int(seed > 5)) for seed in range(8) for config in tool.configs(seed)]
+    runs = [a_run(config, int(seed > 5)) for seed in range(8) for config in files.configs(seed)]
     rows = tool.curve(runs)
     figure = tool.draw(runs, rows)
     assert "8 seeds" in figure.get_suptitle()
     for ax, split in zip(figure.axes, ("in_distribution", "sparse"), strict=True):
-        assert len(ax.lines) == 1 + 2 * (8 + 1)  # the training length, each seed, the worst
+        assert len(ax.lines) == 1 + 2 * (8 + 1)  # the training length, each seed, the mean
         for band, mechanism in zip(ax.collections, ("tra", "fox"), strict=True):
             drawn = {tuple(point) for point in band.get_paths()[0].vertices}
             mine = [row for row in rows if (row["mechanism"], row["split"]) == (mechanism, split)]
@@ -120,7 +121,7 @@ def test_the_merged_file_is_a_results_file_of_all_seeds(folder, capsys):
         "[" * 100_000,
         "\x00\x01",
         json.dumps({"schema": 1, "environment": {}, "runs": [{"config": 1}]}),
-        tool.text([], environment=results.ENVIRONMENT),
+        files.text([], environment=results.ENVIRONMENT),
         with_true_digest(1, lambda runs: runs.pop()),
         with_true_digest(1, lambda runs: runs[0]["rows"].pop()),
         with_true_digest(1, lambda runs: runs[0].update(rows=None)),
@@ -195,8 +196,8 @@ def test_a_seed_too_large_or_a_folder_that_is_not_there_is_one_line(tmp_path):
 def test_the_stored_class_is_whole():
     """The notebooks read it: its digest, every number in it, and the curve drawn from its runs."""
     contents = results.load(ROOT / "figures" / "results" / "class.json")
-    assert contents.pop("digest") == tool.digest(contents)
+    assert contents.pop("digest") == files.digest(contents)
     assert contents["curve"] == tool.curve(contents["runs"])
     for run in contents["runs"]:
-        assert run["config"] in tool.configs(run["config"]["seed"])
-        tool.check_rows(run["config"]["seed"], run["rows"])
+        assert run["config"] in files.configs(run["config"]["seed"])
+        files.check_rows(run["config"]["seed"], run["rows"])

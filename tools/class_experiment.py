@@ -7,44 +7,19 @@ Each model gets one start here. A file's digest shows that it came through whole
 signature: who means to deceive computes another, so run a doubtful seed again.
 """
 
-import hashlib
-import json
 import sys
 from pathlib import Path
 
-import torch
+from class_files import MECHANISMS, TESTING, check, configs, text
+from matplotlib.figure import Figure
 
 from tra_mini import plots, results
-from tra_mini.evaluation import TOKENS_AT_ONCE, wilson_interval
-from tra_mini.experiments import SPLITS, effort, flip_flop_config, run, sequences
+from tra_mini.evaluation import wilson_interval
+from tra_mini.experiments import effort, run
 from tra_mini.parallel import run_all
-from tra_mini.tasks import flip_flop
 
-MECHANISMS = ("tra", "fox")
-TESTING = {"splits": {name: SPLITS[name] for name in ("in_distribution", "sparse")}}
-TESTING |= {"lengths": [64, 256, 1024], "tokens": 2**14}
 LINE = "{mechanism:>4}{split:>16}{length:>5}: mean {mean:.2f} [{low:.2f}, {high:.2f}]"
 LINE += ", exact with {exact_seeds} of {seeds} seeds"
-
-
-def configs(seed):
-    """What one member of the class runs: a training of each mechanism, with one start."""
-    return [
-        flip_flop_config(mechanism, seed) | {"starts": 1, "testing": TESTING}
-        for mechanism in MECHANISMS
-    ]
-
-
-def text(runs, **more):
-    """A class file: a results file (tra_mini/results.py), a line a run, and a digest of it all."""
-    contents = {"schema": results.SCHEMA, "experiment": "class"} | more
-    head = json.dumps(contents | {"digest": digest(contents | {"runs": runs})})
-    lines = ",\n".join(json.dumps(one) for one in runs)
-    return f'{head[:-1]}, "runs": [\n{lines}\n]}}\n'
-
-
-def digest(contents):
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def class_run(seed, folder):
@@ -64,51 +39,6 @@ def class_run(seed, folder):
     return path
 
 
-def reads(seed, p_ignore, length, n):
-    """How many reads the test strings hold: as accuracy_by_length draws them, from the seed."""
-    generator = torch.Generator().manual_seed((1000 + seed) * 1_000_003 + length)
-    at_once = max(1, TOKENS_AT_ONCE // length)
-    parts = (min(at_once, n - done) for done in range(0, n, at_once))
-    return sum(flip_flop(part, length, p_ignore, generator)[1].sum().item() for part in parts)
-
-
-def check(path):
-    """The contents of a class file; raises ValueError, in one line, if it is not to be merged."""
-    try:
-        contents = results.load(path)
-        said, runs = contents.pop("digest", None), contents["runs"]
-        if said != digest(contents):
-            raise ValueError("was changed after it was written (its digest is another)")
-        if [one["config"] for one in runs] != configs(runs[0]["config"]["seed"]):
-            raise ValueError("was run with other settings, by another version of the project")
-        for one in runs:
-            check_rows(one["config"]["seed"], one["rows"])
-    except (OSError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"is no class file ({type(error).__name__})") from None
-    return contents
-
-
-def check_rows(seed, rows):
-    """Raises ValueError if a run's numbers cannot all be true of its seed's test strings."""
-    places = [(row["split"], row["p_ignore"], row["length"]) for row in rows]
-    splits, lengths = TESTING["splits"].items(), TESTING["lengths"]
-    if places != [(*split, length) for split in splits for length in lengths]:
-        raise ValueError("lacks a row or has one too many")
-    for row in rows:
-        n, answers = row["n"], row["reads"]
-        exact, right = row["exact_match"] * n, row["per_read"] * answers  # how many
-        true = [
-            n == sequences(row["length"], TESTING["tokens"]),
-            answers == reads(seed, row["p_ignore"], row["length"], n),
-            0 <= exact <= n and 0 <= right <= answers and row["loss"] >= 0,
-            abs(exact - round(exact)) + abs(right - round(right)) < 1e-6,
-            (exact == n) == (right == answers) and n - exact <= answers - right + 1e-6,
-            [row["low"], row["high"]] == list(wilson_interval(round(exact), n)),
-        ]
-        if not all(true):
-            raise ValueError(f"contradicts itself at {row['split']}, length {row['length']}")
-
-
 def curve(runs):
     """A row for each mechanism, split and length: the class's mean over seeds, and how sure it is.
 
@@ -125,18 +55,26 @@ def curve(runs):
 
 
 def draw(runs, rows):
-    """Each seed, the worst of them, and the interval of the class's mean; a panel a split."""
-    figure = plots.length_generalisation(runs, MECHANISMS, tuple(TESTING["splits"]))
-    for ax, split in zip(figure.axes, TESTING["splits"], strict=True):
+    """The class's mean with its interval, before a faint line for each seed; a panel a split."""
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    axes = figure.subplots(1, len(TESTING["splits"]), sharey=True)
+    for ax, split in zip(axes, TESTING["splits"], strict=True):
+        plots.draw_lengths(ax, plots.SPLIT_TITLE[split])
+        ax.set_xlabel("length (tokens)")
         for mechanism in MECHANISMS:
+            label, colour, marker, line = plots.STYLE[mechanism]
+            for one in runs:
+                if one["config"]["mechanism"] == mechanism:
+                    ax.plot(*plots.curve(one, split), color=colour, linewidth=0.8, alpha=0.45)
             mine = [row for row in rows if (row["mechanism"], row["split"]) == (mechanism, split)]
-            low, high = [row["low"] for row in mine], [row["high"] for row in mine]
-            colour = plots.STYLE[mechanism][1]
-            ax.fill_between(TESTING["lengths"], low, high, color=colour, alpha=0.15, linewidth=0)
-    figure.suptitle(
-        f"The class: {rows[0]['seeds']} seeds (faint lines), the worst of them (marked),\n"
-        "95 % interval of their mean (band)"
-    )
+            low, mean, high = ([row[name] for row in mine] for name in ("low", "mean", "high"))
+            lengths = TESTING["lengths"]
+            ax.fill_between(lengths, low, high, color=colour, alpha=0.12, linewidth=0)
+            ax.plot(lengths, mean, color=colour, marker=marker, linestyle=line, label=label)
+    axes[0].set_ylabel("sequences without an error (share)")
+    seeds = rows[0]["seeds"]
+    figure.suptitle(f"The class: mean of {seeds} seeds with 95 % interval; faint lines: each seed")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -62,6 +62,7 @@ def outcome(submitted, checks, modules, seconds):
         results, ours = Path(folder, "results"), Path(folder, "checks")
         ours.write_text(json.dumps(checks), encoding="utf-8")
         settings = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "IPYTHONDIR": folder}
+        settings["PYTHONPATH"] = str(EXERCISES.parents[1])  # the package that the checks belong to
         silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         process = subprocess.Popen(
             [*RUN, submitted, ours, modules, results, str(MEMORY)],
