@@ -109,15 +109,19 @@ def answers(number):
     return runpy.run_path(str(ANSWERS / f"answers_{number[0]:0>2}.py"))["ANSWERS"][number]
 
 
-def catches(exercises=EXERCISES):
-    """The catch table: a line an exercise, wrong answers caught / tried."""
-    lines = ["| exercise | caught / tried |", "|---|---|"]
-    for path in sorted(exercises.glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        for number in numbered(notebook):
-            wrong = answers(number)["wrong"].values()
-            caught = sum(attempt(notebook, number, answer) is not None for answer in wrong)
-            lines.append(f"| {number} | {caught} / {len(wrong)} |")
+def everything(exercises=EXERCISES):
+    """{"1.1": the notebook that holds it, ...} of all exercises, in their order."""
+    notebooks = [nbformat.read(path, as_version=4) for path in sorted(exercises.glob("*.ipynb"))]
+    return {number: notebook for notebook in notebooks for number in numbered(notebook)}
+
+
+def catches(say):
+    """The catch table, a line an exercise; say(number, source): what attempt says of an answer."""
+    lines = ["| exercise | wrong answers caught / tried |", "|---|---|"]
+    for number in everything():
+        wrong = answers(number)["wrong"].values()
+        caught = sum(say(number, source) is not None for source in wrong)
+        lines.append(f"| {number} | {caught} / {len(wrong)} |")
     return "\n".join(lines)
 
 
@@ -130,7 +134,8 @@ if __name__ == "__main__":
             case ["student" | "source" as version, *_]:
                 sys.exit(f"name a new folder: make {version} OUT=folder")
             case ["catches"]:
-                print(catches())
+                notebooks = everything()
+                print(catches(lambda number, source: attempt(notebooks[number], number, source)))
             case _:
                 sys.exit(__doc__)
     except (ValueError, OSError) as error:
