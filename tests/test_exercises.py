@@ -113,6 +113,7 @@ def test_the_student_version_gives_no_solution_away(tmp_path):
     secrets = set()
     for name, notebook in NOTEBOOKS.items():
         given = nbformat.reads(files[f"{name}.ipynb"], as_version=4)
+        nbformat.validate(given)
         for cell in given.cells:
             if cell.cell_type == "code":
                 assert not cell.outputs and cell.execution_count is None
