@@ -2,11 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce full test lint benchmark figures notebooks html lab clean
+.PHONY: help setup reproduce full test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP)  ## make .venv and install the project into it (every target below does so by itself)
 
@@ -47,6 +47,31 @@ html: $(STAMP)  ## the notebooks as web pages in html/, to read without Jupyter 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
 
+student: $(STAMP)  ## for students, OUT=folder: the exercises without solutions (source: with them, for nbgrader)
+	$(BIN)/python tools/exercises.py student "$(OUT)"
+
+source: $(STAMP)
+	$(BIN)/python tools/exercises.py source "$(OUT)"
+
+grade: $(STAMP)  ## run the notebooks in FOLDER=STUDENT/01_*.ipynb against our checks -> OUT=grades.csv
+	$(BIN)/python tools/grade.py "$(FOLDER)" --out "$(or $(OUT),grades.csv)"
+
+catches: $(STAMP)  ## how many plausible wrong answers each exercise's check catches
+	$(BIN)/python tools/exercises.py catches
+
+class-run: $(STAMP)  ## train SEED=number for the class experiment, about a minute -> class_SEED.json
+	$(BIN)/python tools/class_experiment.py run "$(SEED)" "$(or $(OUT),.)"
+
+class-merge: $(STAMP)  ## merge the class's files in FOLDER -> class.json and class.svg
+	$(BIN)/python tools/class_experiment.py merge "$(FOLDER)" "$(or $(OUT),$(FOLDER))"
+
+slides: .venv/.teach  ## notebooks 02 to 05 as slides in slides/, to show without a network
+	$(BIN)/python tools/slides.py
+
+.venv/.teach: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[test,teach]'
+	@touch $@
+
 clean:  ## remove what was built: .venv, trained models, caches (results and figures stay)
-	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html slides
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

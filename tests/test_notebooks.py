@@ -21,11 +21,17 @@ NAMES = [
     "05_length_generalisation",
     "06_inside_the_model",
 ]
+EXERCISES = [f"exercises/{name}" for name in NAMES[1:]]
 MARKERS = {}  # notebook: how many NBVAL markers it holds; none so far
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES + EXERCISES)
 def notebook(request):
+    return nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
+
+
+@pytest.fixture(params=NAMES)
+def chapter(request):
     return nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
 
 
@@ -39,7 +45,8 @@ def outputs(notebook):
 
 def test_the_list_of_notebooks_is_written_down():
     """A notebook that is lost, or added without being listed, is noticed."""
-    assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == NAMES
+    found = [path.relative_to(NOTEBOOKS) for path in NOTEBOOKS.glob("**/[0-9]*.ipynb")]
+    assert sorted(path.with_suffix("").as_posix() for path in found) == NAMES + EXERCISES
 
 
 def unexecuted(notebook):
@@ -74,12 +81,12 @@ def claims(notebook):
     return [one for one in found if any(isinstance(node, ast.Name) for node in ast.walk(one.test))]
 
 
-def test_every_notebook_asserts_what_it_claims(notebook):
-    assert len(claims(notebook)) >= 1
+def test_every_notebook_asserts_what_it_claims(chapter):
+    assert len(claims(chapter)) >= 1
 
 
 def test_markers_that_switch_checks_off_are_counted_and_explained():
-    for name in NAMES:
+    for name in NAMES + EXERCISES:
         cells = code_cells(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
         lines = [line for cell in cells for line in cell.source.splitlines()]
         marked = [number for number, line in enumerate(lines) if "NBVAL" in line]
@@ -127,9 +134,9 @@ def test_outputs_hold_no_path_time_or_version(notebook):
         assert not re.search(r"/home/|/root/|/tmp/|/work/|0x[0-9a-f]{6}|\d\d:\d\d:\d\d", text), text
 
 
-def test_every_notebook_opens_and_closes_as_the_reader_expects(notebook):
+def test_every_notebook_opens_and_closes_as_the_reader_expects(chapter):
     """A title and a prediction at the start; limits, exercises and sources at the end."""
-    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose = [cell.source for cell in chapter.cells if cell.cell_type == "markdown"]
     assert prose[0].startswith("# ")
     everything = "\n".join(prose)
     assert everything.lower().count("predict") >= 2

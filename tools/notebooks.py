@@ -1,6 +1,6 @@
 """Executes the notebooks in reading order and stores them normalised: twice leaves no difference.
 
-python tools/notebooks.py [NOTEBOOK ...]; without names, all of them.
+python tools/notebooks.py [NOTEBOOK ...]; without names, all of them, the exercises last.
 """
 
 import re
@@ -61,7 +61,8 @@ def joined(outputs):
 
 
 if __name__ == "__main__":
-    chosen = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    ours = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
+    chosen = [Path(name).resolve() for name in sys.argv[1:]] or ours
     for path in tqdm(chosen, unit="notebook", disable=None):
         execute(path)
         print(f"executed: {path.relative_to(NOTEBOOKS.parent)}")
