@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from tra_mini import plots, results
 from tra_mini.evaluation import wilson_interval
-from tra_mini.experiments import effort, run
+from tra_mini.experiments import run, whole_effort
 from tra_mini.parallel import run_all
 
 LINE = "{mechanism:>4}{split:>16}{length:>5}: mean {mean:.2f} [{low:.2f}, {high:.2f}]"
@@ -27,10 +27,7 @@ def class_run(seed, folder):
     if not 0 <= seed < 10**6:
         raise ValueError(f"SEED is {seed}; allowed: 0 to 999999")
     results.check_writable(folder)
-    done, work = [], 0
-    for config in configs(seed):
-        step, tests = effort(config)
-        work += config["steps"] * step + sum(tests.values()) * len(TESTING["splits"])
+    done, work = [], [whole_effort(config) for config in configs(seed)]
     if failures := run_all(run, configs(seed), done.append, work=work, threads=1):
         raise RuntimeError(f"seed {seed} failed: {failures[0]!r}") from failures[0]
     done.sort(key=lambda one: MECHANISMS.index(one["config"]["mechanism"]))

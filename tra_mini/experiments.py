@@ -32,6 +32,12 @@ def effort(config):
     return 0 if model_path(config).exists() else 28, tests
 
 
+def whole_effort(config):
+    """Rough milliseconds on one core of a whole run: its training and all of its tests."""
+    step, tests = effort(config)
+    return config["steps"] * step + sum(tests.values()) * len(config["testing"]["splits"])
+
+
 def run(config, device="cpu"):
     """Trains and tests what config describes -> {"config", "train_seconds", "started", "rows"}.
 
@@ -84,13 +90,9 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     missing = [config for config in EXPERIMENTS[name] if config not in done]
     kept = len(EXPERIMENTS[name]) - len(missing)
     print(f"{name}: {kept} of {len(EXPERIMENTS[name])} runs are in {path}", flush=True)
-    work = [
-        config["steps"] * step + sum(tests.values()) * len(config["testing"]["splits"])
-        for config in missing
-        for step, tests in [effort(config)]
-    ]
     function = partial(run_alike, device=device, environment=environment)
     keep, threads = partial(results.keep, path, here=environment), environment["threads"]
+    work = [whole_effort(config) for config in missing]
     try:
         failures = run_all(function, missing, keep, work=work, threads=threads, executor=executor)
     except KeyboardInterrupt:

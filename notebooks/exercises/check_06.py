@@ -9,7 +9,8 @@ import torch
 from checking import Wrong, call, fresh, tensor
 
 from tra_mini import decode, encode, flip_flop
-from tra_mini.experiments import flip_flop_config, trained
+from tra_mini.grids import flip_flop_config
+from tra_mini.starts import trained
 
 
 def lost_by_loop(scores, log_forget, ones, d):
