@@ -37,10 +37,20 @@ RUNS = [
     for mechanism in MECHANISMS
 ]
 COST = [
-    {"form": form, "T": T, "forward_ms": T / 9, "both_ms": T / 3, "memory_mb": memory}
-    for form, memory in (("naive", 5.0), ("blocked", 1.0), ("fused", None))
+    {"form": form, "T": T, "forward_ms": T / 9, "both_ms": both and T / both, "memory_mb": memory}
+    for form, both, memory in (
+        ("naive", 3, 5.0),
+        ("blocked", 3, 1.0),
+        ("early", None, 2.0),
+        ("fused", 3, None),
+    )
     for T in (256, 512)
 ]
+COST_LINES = (  # of each panel
+    [[256 / 9, 512 / 9]] * 4,
+    [[256 / 3, 512 / 3]] * 3,
+    [[5.0, 5.0], [1.0, 1.0], [2.0, 2.0]],
+)
 FIGURES = {
     "length_generalisation": lambda: plots.length_generalisation(RUNS),
     "headline": lambda: plots.length_generalisation(RUNS, ("tra", "fox", "alibi", "rope")),
@@ -190,12 +200,10 @@ def test_ablation_draws_every_seed_and_the_worst():
 
 def test_cost_draws_every_measurement():
     """A line for each form in each panel; what was not measured is left out."""
-    forward, both, memory = plots.cost(COST).axes
-    for ax, share in ((forward, 9), (both, 3)):
-        assert [list(line.get_xdata()) for line in ax.lines] == [[256, 512]] * 3
-        assert [list(line.get_ydata()) for line in ax.lines] == [[256 / share, 512 / share]] * 3
-    drawn = [list(line.get_ydata()) for line in memory.lines if len(line.get_ydata())]
-    assert drawn == [[5.0, 5.0], [1.0, 1.0]]
+    for ax, measured in zip(plots.cost(COST).axes, COST_LINES, strict=True):
+        drawn = [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata())]
+        assert drawn == measured
+        assert all(list(line.get_xdata()) in ([256, 512], []) for line in ax.lines)
 
 
 class TestSave:
