@@ -65,12 +65,8 @@ class-run: $(STAMP)  ## train SEED=number for the class experiment, about a minu
 class-merge: $(STAMP)  ## merge the class's files in FOLDER -> class.json and class.svg
 	$(BIN)/python tools/class_experiment.py merge "$(FOLDER)" "$(or $(OUT),$(FOLDER))"
 
-slides: .venv/.teach  ## notebooks 02 to 05 as slides in slides/, to show without a network
+slides: $(STAMP)  ## notebooks 02 to 05 as slides in slides/, to show without a network
 	$(BIN)/python tools/slides.py
-
-.venv/.teach: $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[test,teach]'
-	@touch $@
 
 clean:  ## remove what was built: .venv, trained models, caches (results and figures stay)
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html slides

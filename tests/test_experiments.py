@@ -275,6 +275,22 @@ class TestBookkeeping:
             assert self.computed == expected
         assert len(self.configs_kept()) == 3
 
+    def test_a_full_disk_stops_at_once_and_what_was_kept_stays(self, monkeypatch):
+        """The system's own words; the next call goes on."""
+        keep = results.keep
+
+        def until_full(path, run, here):
+            if self.computed:
+                raise OSError(28, "No space left on device")
+            keep(path, run, here)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(results, "keep", until_full)
+            with pytest.raises(OSError, match="No space left on device"):
+                run_experiment("tiny", self.folder)
+        assert len(self.configs_kept()) == 1
+        assert len(run_experiment("tiny", self.folder)) == 3
+
     def test_results_of_another_environment_are_set_aside(self):
         """They are not mixed with ours: all is computed anew, beside them."""
         run_experiment("tiny", self.folder)

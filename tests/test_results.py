@@ -157,6 +157,7 @@ class TestCrash:
             with pytest.raises(OSError, match="crashed"):
                 results.keep(path, a_run(1))
         assert path.read_bytes() == before
+        assert [one.name for one in path.parent.glob(f"{path.name}*")] == [path.name]
         results.keep(path, a_run(1))
         assert results.finished(path) == [a_run(0), a_run(1)]
 

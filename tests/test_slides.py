@@ -54,7 +54,7 @@ PROBE = """<!DOCTYPE html><iframe src="{page}" style="border: 0; width: 1280px; 
 def pages(tmp_path_factory):
     """The slides of our own notebooks."""
     if not importlib.util.find_spec("sphinx_revealjs"):
-        pytest.skip("reveal.js is not installed ([teach])")
+        pytest.skip("reveal.js is not installed ([slides])")
     return tool.main(tmp_path_factory.mktemp("slides"))
 
 

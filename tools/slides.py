@@ -116,7 +116,7 @@ def reveal():
     """The folder of reveal.js, as the package sphinx-revealjs brings it; or SystemExit."""
     found = importlib.util.find_spec("sphinx_revealjs")
     if not found:
-        raise SystemExit("slides: reveal.js is missing: pip install -e '.[test,teach]'")
+        raise SystemExit("slides: reveal.js is missing: pip install '.[slides]'")
     return Path(found.origin).parent / "_static" / "revealjs"
 
 

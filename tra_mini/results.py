@@ -96,8 +96,12 @@ def keep(path, run, here=ENVIRONMENT):
 def write(path, text):
     """Replaces the file at path in one step: after a crash it holds the old text or the new."""
     beside = Path(f"{path}.{os.getpid()}")
-    with open(beside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        with open(beside, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:  # a full disk, for one
+        beside.unlink(missing_ok=True)
+        raise
