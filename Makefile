@@ -59,7 +59,7 @@ grade: $(STAMP)  ## run the notebooks in FOLDER=STUDENT/01_*.ipynb against our c
 catches: $(STAMP)  ## how many plausible wrong answers each exercise's check catches
 	$(BIN)/python tools/exercises.py catches
 
-class-run: $(STAMP)  ## train SEED=number for the class experiment, about a minute -> class_SEED.json
+class-run: $(STAMP)  ## train SEED=number for the class experiment, a minute or two -> class_SEED.json
 	$(BIN)/python tools/class_experiment.py run "$(SEED)" "$(or $(OUT),.)"
 
 class-merge: $(STAMP)  ## merge the class's files in FOLDER -> class.json and class.svg
