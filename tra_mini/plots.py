@@ -131,7 +131,7 @@ def cost(table):
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.grid(color="0.92")
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
