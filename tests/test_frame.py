@@ -172,6 +172,18 @@ def ratio_table(cost):
     return "\n".join(lines)
 
 
+def length_table(cost):
+    """The README's table of speed by length: forward times as multiples of the fused softmax's."""
+    forms = {"naive": "literal", "blocked": "blocks", "early": "stopping early"}
+    lines = [f"| T | {' | '.join(forms.values())} |", "|---|---|---|---|"]
+    times = {(row["form"], row["T"]): row["forward_ms"] for row in cost["table"]}
+    for length in (64, 512, 2048, 8192, 16384):
+        cells = (times[form, length] for form in forms)
+        ratios = (f"{time / times['fused', length]:.1f}" if time else "" for time in cells)
+        lines.append(f"| {length:,} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -183,9 +195,10 @@ def ratio_table(cost):
         far_sentence(stored("flip_flop_million")),
         seeds_sentence(stored("flip_flop")),
         ratio_table(json.loads((RESULTS / "cost.json").read_text())),
+        length_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
     ],
-    ids=["recipe", "starts", "results", "long", "far", "million", "seeds", "speed", "memory"],
+    ids=["recipe", "starts", "results", "long", "far", "million", "seeds", "speed", "lengths", "memory"],
 )
 def test_the_readme_quotes_the_stored_results(table):
     assert table in README.replace("\n", " ") or table in README, f"it should hold:\n{table}"
