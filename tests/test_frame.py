@@ -198,7 +198,18 @@ def length_table(cost):
         length_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
     ],
-    ids=["recipe", "starts", "results", "long", "far", "million", "seeds", "speed", "lengths", "memory"],
+    ids=[
+        "recipe",
+        "starts",
+        "results",
+        "long",
+        "far",
+        "million",
+        "seeds",
+        "speed",
+        "lengths",
+        "memory",
+    ],
 )
 def test_the_readme_quotes_the_stored_results(table):
     assert table in README.replace("\n", " ") or table in README, f"it should hold:\n{table}"

@@ -161,7 +161,6 @@ def models(generator):
         """Its sums are rounded a little differently when the future differs."""
         return past(tokens) + 1e-7 * table[tokens].sum(1, keepdim=True).tanh()
 
-    places = torch.randperm(18, generator=generator)[:3].tolist()
     return [
         ("sees only the past", past, False),
         ("sees only the past, and rounds differently (by 1e-7)", rounding, False),
@@ -169,7 +168,7 @@ def models(generator):
         ("looks one token ahead", later(1), True),
         ("looks one token ahead, weakly (by 0.01)", later(1, 0.01), True),
         ("looks five tokens ahead", later(5), True),
-    ] + [(f"looks ahead at position {n + 3} alone", at_one_place(n + 3), True) for n in places]
+    ] + [(f"looks ahead at position {n} alone", at_one_place(n), True) for n in range(22)]
 
 
 def exercise_1_4(leaks):

@@ -30,8 +30,8 @@ def exercise_2_1(most_keys):
             weight = 1 / (1 + (found - 1) * math.exp(-gap)) if found >= 1 else 0
             more = 1 / (1 + found * math.exp(-gap)) if found >= 1 else 1
             if weight < share:
-                raise Wrong(f"among {found:.0f} keys the useful one has {weight:.4f} ({where})")
-            raise Wrong(f"even among {found + 1:.0f} keys it has {more:.4f} ({where})")
+                raise Wrong(f"{found:.0f} is too many: it has {weight:.4f} then ({where})")
+            raise Wrong(f"{found:.0f} is too few: it has {more:.4f} with one more ({where})")
 
 
 def longer_row(scores, useful, times):

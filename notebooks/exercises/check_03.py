@@ -105,7 +105,7 @@ def fading(log_forget, j, i):
 def exercise_3_3(gates):
     """Short strings, then long ones, dense and sparse: older writes gone, the latest untouched."""
     generator, seed = fresh()
-    strings = [encode("w0w1r"), encode("w0i1w1i0i1r"), encode("w1r1r1w0i1r")]
+    strings = [encode("w0w1r"), encode("w0i1w1i0i1r"), encode("w1r1r1w0i1r"), encode("w1i0w1r")]
     for length, p_ignore in ((32, 0.3), (64, 0.8), (400, 0.98)):
         strings.append(flip_flop(1, length, p_ignore, generator)[0][0])
     for tokens in strings:
@@ -119,6 +119,11 @@ def exercise_3_3(gates):
             if not torch.allclose(start, found[:cut]):
                 raise Wrong(f"a gate changes when later tokens are cut off: at {cut}, {where}")
         check_reads(tokens.tolist(), found.tolist(), where)
+    ignored = encode("w1" + "i0i1" * 500)
+    cost = -tensor(call(gates, ignored), ignored.shape, "gates(tokens)").double()[2:].mean().item()
+    if cost * 10**6 > 0.1:
+        reach = f"after {0.1 / cost:,.0f} of them the latest write has lost 0.1 of its lead"
+        raise Wrong(f"each ignored token costs {cost:.1g}: {reach}; strings may be of any length")
 
 
 def check_reads(tokens, log_forget, where):
