@@ -19,8 +19,19 @@ def executor(address, patience=30):
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler is {address!r}, which does not answer ({error})") from None
     try:
+        check_workers(client, patience)
+    except ValueError:
+        client.close()
+        raise
+    return client.get_executor(pure=False)
+
+
+def check_workers(client, patience):
+    """Raises ValueError, as executor says, for the first worker that will not do."""
+    try:
         client.wait_for_workers(1, timeout=patience)
     except TimeoutError:
+        address = client.scheduler.address
         raise ValueError(f"scheduler is {address!r}, which has no worker so far") from None
     for worker, about in client.scheduler_info(n_workers=-1)["workers"].items():
         if about["nthreads"] != 1:
@@ -29,4 +40,3 @@ def executor(address, patience=30):
     for worker, found in client.run(find_spec, "tra_mini.experiments", on_error="return").items():
         if found is None or isinstance(found, Exception):
             raise ValueError(f"worker {worker} lacks tra_mini; install it there, too ({found})")
-    return client.get_executor(pure=False)
