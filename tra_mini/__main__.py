@@ -57,7 +57,7 @@ def reproduce(names, device, scheduler):
         runs = run_experiment(name, **where)
         print(recipes(runs) if name == "recipe" else table(runs))
         again = [run["config"] for run in runs if run["started"] > 1]
-        named = {f"{config['mechanism']} {config['seed']}": None for config in again}
+        named = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
         print(f"Seeds that needed more than one start: {', '.join(named) or 'none'}\n")
     figures()
 

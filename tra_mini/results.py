@@ -7,17 +7,15 @@ from pathlib import Path
 
 import torch
 
+from tra_mini.training import check_device
+
 SCHEMA = 1
 ENVIRONMENT = {"torch": torch.__version__.split("+")[0], "threads": 1, "device": "cpu"}
 
 
 def environment(device):
     """What numbers may depend on besides a config; a GPU by its name. ValueError if unusable."""
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device is {device!r}, which cannot be used here ({reason})") from None
+    check_device(device)
     is_gpu = torch.device(device).type == "cuda"
     return ENVIRONMENT | {"device": torch.cuda.get_device_name(device) if is_gpu else device}
 

@@ -94,10 +94,10 @@ class FoX(GatedAttention):
         forgotten = remember(cache, "forgotten", forgotten)  # (B, H, T)
 
         def weigh(scores, rows):
-            rows, keys = scores.shape[-2:]
-            relative = (forgotten[..., :keys] - forgotten[..., keys - rows, None]).to(scores)
-            newest = relative[..., keys - rows :, None]
-            return scores + newest - relative[..., None, :], causal(scores)
+            keys = scores.shape[-1]
+            first = keys - scores.shape[-2]  # the key of the block's first query
+            relative = (forgotten[..., :keys] - forgotten[..., first, None]).to(scores)
+            return scores + relative[..., first:, None] - relative[..., None, :], causal(scores)
 
         return weigh
 

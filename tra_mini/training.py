@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from tra_mini import results
 from tra_mini.model import GPT
 
 WARMUP = 50  # steps
@@ -71,7 +70,7 @@ def train(
     settings = asdict(config) | {"task": name_of(task), "steps": steps, "seed": seed}
     settings |= {"length": length, "batch": batch, "learning_rate": learning_rate}
     settings |= {"warmup": warmup, "precision": precision}
-    results.environment(device)  # ValueError if there is no such device
+    check_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # drawn on the CPU: the same first weights on every device
         model = GPT(config)
@@ -110,6 +109,15 @@ def train(
     return model.eval()
 
 
+def check_device(device):
+    """Raises ValueError for a device that is unknown or cannot be used here."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device is {device!r}, which cannot be used here ({reason})") from None
+
+
 def name_of(task):
     """A task's name with the settings bound to it, such as flip_flop(p_ignore=0.8)."""
     if not isinstance(task, partial):
@@ -130,6 +138,7 @@ def save(path, settings, model, optimizer, generator, step, seconds):
 def restore(path, settings, model, optimizer, generator):
     """Puts back what save kept -> steps and seconds done. ValueError if settings differ."""
     state = torch.load(path, weights_only=True)
+    # a file of before there were these two settings holds what now is their default
     state["settings"] = {"warmup": WARMUP, "precision": "float32"} | state["settings"]
     if state["settings"] != settings:
         raise ValueError(f"checkpoint {path} holds {state['settings']}; allowed here: {settings}")
