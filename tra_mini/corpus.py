@@ -1,0 +1,121 @@
+"""Language modelling over bytes: the standard library's own source, and bits a byte by length."""
+
+import hashlib
+import math
+import platform
+import sysconfig
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from tra_mini.evaluation import TOKENS_AT_ONCE, in_pieces
+
+SPLITS = ("train", "test")
+LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test"}  # not everywhere
+LEFT_OUT |= {"idlelib", "tkinter", "turtle.py", "turtledemo", "lib2to3", "distutils", "ensurepip"}
+LEFT_OUT |= {"encodings", "pydoc_data", "sitecustomize.py"}  # tables and texts; a machine's own
+OWN = ("config-", "_sysconfigdata")  # how names of a machine's own files and folders begin
+
+
+@cache
+def standard_library(split):
+    """The source of the running Python's standard library -> its bytes, (length,) uint8.
+
+    Files are joined in sorted order by newlines, without tests and what minimal installs lack. A
+    file belongs to "test", about one in ten, by a hash of its path in the library, else to "train":
+    another file moves none. Raises ValueError for another split, FileNotFoundError without source.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
+    folder = Path(sysconfig.get_path("stdlib"))
+    paths = [path.relative_to(folder) for path in folder.rglob("*.py")]
+    names = sorted(path.as_posix() for path in paths if belongs(path) and split_of(path) == split)
+    if not names:
+        raise FileNotFoundError(f"no source of the standard library in {folder} (is it zipped?)")
+    source = b"\n".join((folder / name).read_bytes() for name in names)
+    return torch.frombuffer(bytearray(source), dtype=torch.uint8)
+
+
+def belongs(path):
+    """Whether a file, by its path in the library, is part of the corpus."""
+    return not any(part in LEFT_OUT or part.startswith(OWN) for part in path.parts)
+
+
+def split_of(path):
+    """The split of a file, by its path in the library alone."""
+    return SPLITS[hashlib.sha256(path.as_posix().encode()).digest()[0] < 26]  # of 256
+
+
+def corpus_facts():
+    """What a results record should say of the corpus: Python's version, bytes, a fingerprint."""
+    corpora = {split: standard_library(split).numpy() for split in SPLITS}
+    sizes = {f"{split}_bytes": corpus.size for split, corpus in corpora.items()}
+    digest = hashlib.sha256(b"".join(corpus.tobytes() for corpus in corpora.values()))
+    return {"python": platform.python_version()} | sizes | {"sha256": digest.hexdigest()[:16]}
+
+
+def windows(corpus, batch, length, generator):
+    """Stretches of a corpus (bytes,) uint8, from places drawn evenly -> tokens, scored (all True).
+
+    Both are (batch, length); a token is a byte, 0 ... 255. Raises ValueError if batch is below 1,
+    or length below 2 or beyond the corpus.
+    """
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; allowed: 1 or more")
+    if not 2 <= length <= len(corpus):
+        raise ValueError(f"length is {length}; allowed: 2 to {len(corpus):,}, the whole corpus")
+    first = torch.randint(len(corpus) - length + 1, (batch, 1), generator=generator)
+    tokens = corpus[first + torch.arange(length)].long()  # (batch, length)
+    return tokens, torch.ones_like(tokens, dtype=torch.bool)
+
+
+def stdlib_bytes(batch, length, generator, split="train"):
+    """Windows of standard_library(split), as a task: tokens, scored (batch, length)."""
+    return windows(standard_library(split), batch, length, generator)
+
+
+@torch.inference_mode()
+def bits_per_byte(model, task, lengths, *, n, seed):
+    """The cost of predicting text of task(batch, length, generator), by the length of context.
+
+    The text is the same for all lengths: n spans of the longest of them, and a byte more. Each is
+    cut into chunks of a length, which are read on their own, and every byte but a span's first is
+    predicted from those of its chunk that come before it: the same bytes at each length.
+    Returns a row for each length: length, n, bits_per_byte (mean), se (its standard error over the
+    spans) and by_position: [first, last, bits] of the predictions from first ... last bytes, with
+    1, 2, 3-4, 5-8, ... of them. Raises ValueError if n is below 2, or a length is none that divides
+    the longest.
+    """
+    if n < 2:
+        raise ValueError(f"n is {n}; allowed: 2 or more spans")
+    longest = max(lengths, default=0)
+    if longest < 1 or any(length < 1 or longest % length for length in lengths):
+        raise ValueError(f"lengths is {lengths}; allowed: one or more, all dividing the longest")
+    spans, _ = task(n, longest + 1, generator=torch.Generator().manual_seed(seed))
+    rows = []
+    for length in lengths:
+        chunks, answers = (part.reshape(-1, length) for part in (spans[:, :-1], spans[:, 1:]))
+        bits = cost(model, chunks, answers)  # (n * longest / length, length)
+        by_span = bits.view(n, longest).mean(1)
+        row = {"length": length, "n": n, "bits_per_byte": by_span.mean().item()}
+        row["se"] = by_span.std().item() / math.sqrt(n)
+        lasts = [2**power for power in range((length - 1).bit_length())] + [length]
+        row["by_position"] = [
+            [before + 1, last, bits[:, before:last].mean().item()]
+            for before, last in pairwise([0, *lasts])
+        ]
+        rows.append(row)
+    return rows
+
+
+def cost(model, chunks, answers):
+    """Bits of each answer, the byte that follows; both (count, length) -> (count, length)."""
+    device, at_once = next(model.parameters()).device, max(1, TOKENS_AT_ONCE // chunks.shape[1])
+    nats = []
+    for some, following in zip(chunks.split(at_once), answers.split(at_once), strict=True):
+        logits = in_pieces(model, some.to(device)).mT  # (some, 256, length)
+        nats.append(F.cross_entropy(logits, following.to(device), reduction="none").cpu())
+    return torch.cat(nats).double() / math.log(2)
