@@ -1,8 +1,8 @@
-"""TRA taken apart: removal of keys and distance, each by itself."""
+"""TRA taken apart, removal of keys and distance each by itself; and TRA beside other heads."""
 
 import torch
 
-from tra_mini.attention import causal, surviving, survivor_distance
+from tra_mini.attention import causal, surviving, survivor_distance, thresholded
 from tra_mini.layers import Attention, GatedAttention
 
 
@@ -20,40 +20,69 @@ class SparsityOnly(Attention):
         return lambda scores, rows: (scores, surviving(scores))
 
 
-class Ablation(GatedAttention):
-    """The 2 x 2 of which TRA is one corner: S_ij + delta_i * distance, over the keys kept."""
+def by_distance(delta, removal, contextual):
+    """The 2 x 2 of which TRA is one corner: S_ij + delta_i * distance, over the keys kept.
 
-    removal = True  # keep only keys with S > 0, or all
-    contextual = True  # count distance over the keys with S > 0, or over all: i - j + 1
+    removal: keep only keys with S > 0, or all; contextual: count distance over the keys with
+    S > 0, or over all: i - j + 1. delta (B, H, T).
+    """
+
+    def weigh(scores, rows):
+        keep = surviving(scores)
+        distance = survivor_distance(keep) if contextual else raw_distance(scores) + 1
+        logits = torch.addcmul(scores, delta[:, :, rows, None], distance)
+        return logits, keep if removal else causal(scores)
+
+    return weigh
+
+
+class SparsityRaw(GatedAttention):
+    """Removal, raw distance: softmax of S_ij + delta_i (i - j + 1) over the keys with S_ij > 0."""
 
     def weighing(self, x, q, cache=None):
-        delta = self.log_forget(x)[..., None]  # (B, H, T, 1)
+        return by_distance(self.log_forget(x), removal=True, contextual=False)
+
+
+class ContextualOnly(GatedAttention):
+    """Nothing removed, contextualised distance: softmax(S_ij + delta_i c_ij) over all keys."""
+
+    def weighing(self, x, q, cache=None):
+        return by_distance(self.log_forget(x), removal=False, contextual=True)
+
+
+class DistanceOnly(GatedAttention):
+    """Nothing removed, raw distance: softmax(S_ij + delta_i (i - j + 1)) over all keys."""
+
+    def weighing(self, x, q, cache=None):
+        return by_distance(self.log_forget(x), removal=False, contextual=False)
+
+
+class BesideTRA(GatedAttention):
+    """TRA in the first half of the heads, another rule in the second half."""
+
+    def weighing(self, x, q, cache=None):
+        half = self.n_head // 2
+        delta = self.log_forget(x)
+        tra, other = thresholded(delta[:, :half]), self.other(delta[:, half:])
 
         def weigh(scores, rows):
-            keep = surviving(scores)
-            if self.contextual:
-                distance = survivor_distance(keep)
-            else:
-                distance = raw_distance(scores) + 1
-            logits = torch.addcmul(scores, delta[:, :, rows], distance)
-            return logits, keep if self.removal else causal(scores)
+            logits, keep = tra(scores[:, :half], rows)
+            other_logits, other_keep = other(scores[:, half:], rows)
+            other_keep = other_keep.expand_as(other_logits)
+            return torch.cat((logits, other_logits), 1), torch.cat((keep, other_keep), 1)
 
         return weigh
 
 
-class SparsityRaw(Ablation):
-    """Removal, raw distance: softmax of S_ij + delta_i (i - j + 1) over the keys with S_ij > 0."""
+class TRABesideNoPE(BesideTRA):
+    """TRA in half of the heads; in the others all keys stay, and there is no distance."""
 
-    contextual = False
-
-
-class ContextualOnly(Ablation):
-    """Nothing removed, contextualised distance: softmax(S_ij + delta_i c_ij) over all keys."""
-
-    removal = False
+    def other(self, delta):
+        return lambda scores, rows: (scores, causal(scores))
 
 
-class DistanceOnly(Ablation):
-    """Nothing removed, raw distance: softmax(S_ij + delta_i (i - j + 1)) over all keys."""
+class TRABesideLocal(BesideTRA):
+    """TRA in half of the heads; in the others all keys stay, and distance is raw: DistanceOnly."""
 
-    removal = contextual = False
+    def other(self, delta):
+        return by_distance(delta, removal=False, contextual=False)

@@ -43,11 +43,17 @@ def thresholded(log_forget, threshold=0.0):
     return weigh
 
 
-def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
+def softmax(logits):
+    """Weights from logits (..., keys): positive, of sum 1."""
+    return logits.softmax(-1)
+
+
+def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False, normalise=softmax):
     """Causal attention, a block of query rows at a time: memory grows with T, not with T * T.
 
     weigh(scores, rows) -> logits and keep (1.0 or 0.0) of the queries in the slice rows and the
-    keys up to its end. A removed key weighs exactly 0; a row that keeps no key is all zeros.
+    keys up to its end; normalise(logits) -> weights. A removed key weighs exactly 0; a row that
+    keeps no key is all zeros.
     k, v (B, H, T, D), q (B, H, new, D) of the newest tokens, new = T but for decoding -> output
     (B, H, new, D), and weights (B, H, new, T) if asked for, else None.
     """
@@ -61,7 +67,7 @@ def attend(q, k, v, weigh, block_size=BLOCK_SIZE, return_weights=False):
         keys = slice(T - new + rows.stop)  # no later ones
         scores = q[:, :, rows] @ k[:, :, keys].mT  # (B, H, rows, keys)
         logits, keep = weigh(scores.to(wide), rows)
-        weights = logits.add_(keep - 1, alpha=REMOVED).softmax(-1)
+        weights = normalise(logits.add_(keep - 1, alpha=REMOVED))
         alive = keep.amax(-1, keepdim=True)  # (..., rows, 1), 0.0 for a row that keeps no key
         outputs.append(weights @ values[:, :, keys] * alive)
         if return_weights:

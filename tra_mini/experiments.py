@@ -10,8 +10,7 @@ from tra_mini.early import share_read, stop_early
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.grids import EXPERIMENTS, LENGTHS
 from tra_mini.parallel import advance, run_all
-from tra_mini.starts import model_path, trained
-from tra_mini.tasks import flip_flop
+from tra_mini.starts import model_path, task_of, trained
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "figures" / "results"
@@ -50,8 +49,8 @@ def run(config, device="cpu"):
     if early:
         stop_early(model)  # the same answers in a fraction of the time
     rows = []
-    for split, p_ignore in testing["splits"].items():
-        task = partial(flip_flop, p_ignore=p_ignore)
+    for split, setting in testing["splits"].items():
+        task = task_of(config, setting)
         for length, milliseconds in tests.items():
             n = sequences(length, testing["tokens"], testing.get("at_most", 512))
             began = time.process_time()
@@ -59,7 +58,9 @@ def run(config, device="cpu"):
             if early:
                 row |= {"seconds": round(time.process_time() - began), "read": share_read(model)}
                 row["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-            rows.append({"split": split, "p_ignore": p_ignore} | row)
+            rows.append(
+                {"split": split} | ({} if "task" in config else {"p_ignore": setting}) | row
+            )
             advance(milliseconds)
     training = {"train_seconds": round(model.train_seconds, 1), "started": model.started}
     return {"config": config} | training | {"rows": rows}

@@ -45,6 +45,41 @@ def one_sequence(length):
     ]
 
 
+RIVALS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "cope", "rope", "nope")
+RIVALS += ("ssmax", "entmax", "stick_breaking", "lstm")  # ten published or close to, and the LSTM
+HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
+    "registers": {"settings": {"n_registers": 4, "p_ignore": 0.5}, "vocab_size": 14}
+    | {"shortest": 10, "steps": 3000},
+    "recall": {"settings": {"n_keys": 256, "n_values": 16}, "vocab_size": 272},
+    "copy": {"settings": {"n_symbols": 16, "unique": False}, "vocab_size": 18, "length": 32},
+    "count": {"settings": {"modulus": 5, "p_reset": 0.1}, "vocab_size": 9, "length": 32},
+    "parity": {"settings": {}, "vocab_size": 3, "length": 32},
+    "max_retrieval": {"settings": {"n_levels": 10, "n_classes": 10}, "vocab_size": 111}
+    | {"length": 18},
+}
+COPIES = (  # what might rescue TRA's copying: changes to a config
+    {"n_layer": 4},
+    {"mechanism": "tra_beside_nope"},
+    {"mechanism": "tra_beside_local"},
+)
+
+
+def task_config(task, mechanism, seed, **changes):
+    """A run of a harder task: trained on strings of every length up to one, tested to 16 times it.
+
+    Items of max_retrieval are counted without question and answer, up to 256 times as many.
+    """
+    config = {"task": task, "mechanism": mechanism, "seed": seed, "shortest": 4} | MODEL
+    config |= {name: TRAINING[name] for name in ("length", "batch", "learning_rate")}
+    config |= {"steps": 1500, "starts": 1} | HARDER[task] | changes
+    lengths = [config["length"] * factor for factor in (1, 2, 4, 8, 16)]
+    if task == "max_retrieval":
+        lengths = [16 * factor + 2 for factor in (1, 2, 4, 8, 16, 64, 256)]
+    splits = {"as_trained": config["settings"]}
+    config["testing"] = {"splits": splits, "lengths": lengths, "tokens": 2**15}
+    return config | {"cope_table": config["length"]}
+
+
 EXPERIMENTS = {
     "recipe": [
         config | recipe | {"starts": 1}

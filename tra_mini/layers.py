@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tra_mini.attention import attend, causal, thresholded
+from tra_mini.attention import attend, causal, softmax, thresholded
 
 
 def remember(cache, name, new):
@@ -20,6 +20,8 @@ class Attention(nn.Module):
 
     q and k are RMS-normalised per head, without a learned scale: scores are within +- sqrt(D).
     """
+
+    normalise = staticmethod(softmax)
 
     def __init__(self, config):
         super().__init__()
@@ -44,7 +46,8 @@ class Attention(nn.Module):
         q, k, v = self.heads(x, cache["k"].shape[2] if cache else 0)
         k, v = remember(cache, "k", k), remember(cache, "v", v)
         weigh = self.weighing(x, q, cache)
-        output, weights = attend(q, k, v, weigh, return_weights=return_weights)
+        asked = {"return_weights": return_weights, "normalise": self.normalise}
+        output, weights = attend(q, k, v, weigh, **asked)
         return self.merge(output), weights
 
     def merge(self, output):

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tra_mini.rivals import MECHANISMS, sinusoids
+from tra_mini.positions import sinusoids
+from tra_mini.rivals import MECHANISMS
 
 
 @dataclass(frozen=True)

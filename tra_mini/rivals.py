@@ -3,85 +3,14 @@
 Under each formula: the rule weigh(scores, rows) -> logits, keep that attention.attend applies.
 """
 
-import math
-
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from tra_mini.ablations import (
-    ContextualOnly,
-    DistanceOnly,
-    SparsityOnly,
-    SparsityRaw,
-    raw_distance,
-)
+from tra_mini import ablations
 from tra_mini.attention import causal
 from tra_mini.layers import Attention, GatedAttention, ThresholdRelativeAttention, remember
-
-
-class RoPE(Attention):
-    """softmax(S) after pair m of q and of k is turned by i / 10000^(2m/D) (Su et al. 2021)."""
-
-    def heads(self, x, first=0):
-        q, k, v = super().heads(x)
-        half = q.shape[-1] // 2
-        rate = 10000.0 ** (-torch.arange(half, device=x.device) / half)  # radians a token
-        position = torch.arange(first, first + x.shape[1], device=x.device)
-        angle = position[:, None] * rate  # (T, D/2)
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-
-        def rotate(u):
-            a, b = u[..., :half], u[..., half:]
-            return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
-
-        return rotate(q), rotate(k), v
-
-
-class ALiBi(Attention):
-    """softmax(S_ij - m_h (i - j)), m_h = 2^(-8h/H), h = 1 ... H (Press et al. 2022, sec. 3)."""
-
-    def weighing(self, x, q, cache=None):
-        slopes = torch.tensor(alibi_slopes(self.n_head), device=x.device)
-
-        def weigh(scores, rows):
-            distance = raw_distance(scores)
-            return scores - slopes.to(scores)[:, None, None] * distance, causal(scores)
-
-        return weigh
-
-
-def alibi_slopes(n_head):
-    """2^(-8h/H); for other H those of the power of two below, then every other of the one above."""
-    power = 2 ** int(math.log2(n_head))
-    slopes = [2 ** (-8 * h / power) for h in range(1, power + 1)]
-    between = [2 ** (-4 * h / power) for h in range(1, 2 * power + 1, 2)]
-    return slopes + between[: n_head - power]
-
-
-class CoPE(Attention):
-    """softmax(S_ij + q_i . E[p_ij]), p_ij = sum over l = j..i of sigmoid(S_il).
-
-    E is interpolated between its rows, and p clamped to its last (Golovneva et al. 2024).
-    """
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.table = nn.Parameter(torch.zeros(config.cope_table, config.d_model // config.n_head))
-
-    def weighing(self, x, q, cache=None):
-        by_position = q @ self.table.mT  # (B, H, T, positions)
-
-        def weigh(scores, rows):
-            keep = causal(scores)
-            gates = scores.sigmoid() * keep
-            counted = gates.cumsum(-1)
-            position = (counted[..., -1:] - counted + gates).clamp(0, self.table.shape[0] - 1)
-            below = position.floor()
-            z = by_position[:, :, rows].to(scores.dtype)
-            z_below, z_above = (z.gather(-1, index.long()) for index in (below, position.ceil()))
-            return scores + torch.lerp(z_below, z_above, position - below), keep
-
-        return weigh
+from tra_mini.positions import ALiBi, CoPE, RoPE
 
 
 class FoX(GatedAttention):
@@ -102,14 +31,91 @@ class FoX(GatedAttention):
         return weigh
 
 
-def sinusoids(position, d_model):
-    """Sine and cosine of i / 10000^(2m/d_model) for each i of position (T,) -> (T, d_model).
+class HalfALiBi(ALiBi):
+    """ALiBi on every other head, no distance on the rest: NAPE (Vasylenko et al. 2026)."""
 
-    Added to the embeddings of the mechanism "sinusoidal" (Vaswani et al. 2017, sec. 3.5).
+    def slopes(self):
+        return [slope * (h % 2 == 0) for h, slope in enumerate(super().slopes())]
+
+
+class SSMax(HalfALiBi):
+    """softmax(s_h log(n_i) S_ij), n_i keys up to i, s_h learned (Nakanishi 2025); positions NAPE.
+
+    Against dispersion: the sharpness grows with the number of keys.
     """
-    rate = 10000.0 ** (-torch.arange(0, d_model, 2, device=position.device) / d_model)
-    angle = position[:, None] * rate  # (T, d_model / 2)
-    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.full((config.n_head,), 0.43))  # as in the paper's figure 1
+
+    def weighing(self, x, q, cache=None):
+        penalise = super().weighing(x, q, cache)
+
+        def weigh(scores, rows):
+            n = ablations.raw_distance(scores)[:, :1] + 1  # (rows, 1)
+            return penalise(scores * n.log() * self.scale[:, None, None], rows)
+
+        return weigh
+
+
+def entmax(logits):
+    """1.5-entmax over the last dimension: p_j = max(0, z_j - tau)^2, z = logits / 2, sum p_j = 1.
+
+    tau is found exactly, by sorting (Peters et al. 2019, algorithm 2).
+    """
+    z = (logits - logits.amax(-1, keepdim=True)).clamp(min=-2) / 2  # p is 0 from 2 below the top
+    with torch.no_grad():
+        ordered = z.sort(-1, descending=True).values
+        k = torch.arange(1, z.shape[-1] + 1, device=z.device)
+        mean, square = ordered.cumsum(-1) / k, ordered.square().cumsum(-1) / k
+        tau = mean - (1 / k - square + mean.square()).clamp(min=0).sqrt()  # if k keys stay
+        inside = z > tau.gather(-1, (tau < ordered).sum(-1, keepdim=True) - 1)
+    k = inside.sum(-1, keepdim=True)
+    mean = (z * inside).sum(-1, keepdim=True) / k
+    spread = ((z - mean).square() * inside).sum(-1, keepdim=True)
+    return (z - mean + ((1 - spread) / k).sqrt()).clamp(min=0).square() * inside
+
+
+class Entmax(HalfALiBi):
+    """1.5-entmax of S_ij, which can give a key no weight at all; positions NAPE, as above."""
+
+    normalise = staticmethod(entmax)
+
+
+class StickBreaking(Attention):
+    """A_ij = beta_ij prod over l = j+1..i-1 of (1 - beta_il), beta = sigmoid(S) (Tan et al. 2025).
+
+    Only earlier keys, j < i. From the newest on, each takes its share of what is left of the
+    stick; what no key takes is silence: rows sum to less than 1.
+    """
+
+    normalise = staticmethod(torch.exp)
+
+    def weighing(self, x, q, cache=None):
+        def weigh(scores, rows):
+            earlier = causal(scores).tril(scores.shape[-1] - scores.shape[-2] - 1)
+            left = F.logsigmoid(-scores) * earlier  # log(1 - beta)
+            after = left.flip(-1).cumsum(-1).flip(-1) - left  # of the keys l = j+1 ... i-1
+            return F.logsigmoid(scores) + after, earlier
+
+        return weigh
+
+
+class LSTM(nn.Module):
+    """No attention: a recurrent layer of the same width (Hochreiter and Schmidhuber 1997)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.lstm = nn.LSTM(config.d_model, config.d_model, batch_first=True)
+
+    def forward(self, x, return_weights=False, cache=None):
+        """x (B, T, d_model) -> the same shape, and None. ValueError if weights are asked for."""
+        if return_weights:
+            raise ValueError("return_weights is True; allowed: False, for an LSTM has no weights")
+        output, state = self.lstm(x, cache.get("state") if cache else None)
+        if cache is not None:
+            cache["state"] = state
+        return output, None
 
 
 MECHANISMS = {
@@ -119,9 +125,15 @@ MECHANISMS = {
     "alibi": ALiBi,
     "cope": CoPE,
     "fox": FoX,
-    "sparsity_only": SparsityOnly,
-    "sparsity_raw": SparsityRaw,
-    "distance_only": DistanceOnly,
-    "contextual_only": ContextualOnly,
+    "sparsity_only": ablations.SparsityOnly,
+    "sparsity_raw": ablations.SparsityRaw,
+    "distance_only": ablations.DistanceOnly,
+    "contextual_only": ablations.ContextualOnly,
+    "ssmax": SSMax,
+    "entmax": Entmax,
+    "stick_breaking": StickBreaking,
+    "lstm": LSTM,
+    "tra_beside_nope": ablations.TRABesideNoPE,
+    "tra_beside_local": ablations.TRABesideLocal,
     "tra": ThresholdRelativeAttention,
 }

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from tra_mini import results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
-from tra_mini.tasks import flip_flop
+from tra_mini.tasks import TASKS, flip_flop
 from tra_mini.training import train
 
 MODELS = Path(__file__).resolve().parents[1] / ".cache" / "models"
@@ -22,15 +25,32 @@ def model_path(config):
     return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
 
 
+def task_of(config, setting):
+    """The task of a config, at a setting of its testing: flip-flops' p_ignore, others' arguments."""
+    if "task" not in config:
+        return partial(flip_flop, p_ignore=setting)
+    return partial(TASKS[config["task"]], **setting)
+
+
+def of_any_length(batch, length, generator, *, task, shortest):
+    """task at a length drawn anew for each batch: even, from shortest to length."""
+    lengths = range(shortest, length + 1, 2)
+    drawn = torch.randint(len(lengths), (), generator=generator).item()
+    return task(batch, lengths[drawn], generator=generator)
+
+
 def trained(config, on_step=None, device="cpu"):
     """The model of a config: read from .cache/models if trained before, else trained and kept.
 
     Where it has not learned its task, by its loss at the training length alone, it starts again
     from other weights, as often as config allows; the best start counts. Sets loss, started, path.
     """
-    names = ("mechanism", "n_layer", "n_head", "d_model")
-    model = GPTConfig(**{name: config[name] for name in names})
-    task = partial(flip_flop, p_ignore=config["p_ignore"])
+    names = (field.name for field in fields(GPTConfig))
+    model = GPTConfig(**{name: config[name] for name in names if name in config})
+    task = task_of(config, config.get("settings", config.get("p_ignore")))
+    shown = task
+    if "shortest" in config:
+        shown = partial(of_any_length, task=task, shortest=config["shortest"])
     names = ("steps", "length", "batch", "learning_rate", "warmup", "precision")
     settings = {name: config[name] for name in names if name in config} | {"device": device}
     if device != "cpu":
@@ -39,7 +59,7 @@ def trained(config, on_step=None, device="cpu"):
     while len(starts) < config["starts"] and (not starts or starts[-1].loss > LEARNED):
         seed = config["seed"] + 1000 * len(starts)
         path = model_path(config | {"seed": seed})
-        starts.append(train(model, task, seed=seed, **settings, checkpoint=path, on_step=on_step))
+        starts.append(train(model, shown, seed=seed, **settings, checkpoint=path, on_step=on_step))
         [row] = accuracy_by_length(starts[-1], task, [config["length"]], n=256, seed=100 + seed)
         starts[-1].loss, starts[-1].path = row["loss"], path
     best = min(starts, key=lambda start: start.loss)

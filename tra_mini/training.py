@@ -55,12 +55,8 @@ def train(
     Returns the GPT, with the seconds that training took as its attribute train_seconds. Raises
     ValueError for impossible numbers, an unusable device, or a checkpoint of other settings.
     """
-    for name, given, least in (
-        ("steps", steps, 1),
-        ("length", length, 1),
-        ("batch", batch, 1),
-        ("warmup", warmup, 0),
-    ):
+    at_least = {"steps": (steps, 1), "length": (length, 1), "batch": (batch, 1)}
+    for name, (given, least) in (at_least | {"warmup": (warmup, 0)}).items():
         if given < least:
             raise ValueError(f"{name} is {given}; allowed: {least} or more")
     if precision not in ("float32", "bfloat16"):
@@ -122,7 +118,10 @@ def name_of(task):
     """A task's name with the settings bound to it, such as flip_flop(p_ignore=0.8)."""
     if not isinstance(task, partial):
         return task.__name__
-    bound = ", ".join(f"{name}={value}" for name, value in sorted(task.keywords.items()))
+    bound = ", ".join(
+        f"{name}={name_of(value) if callable(value) else value}"
+        for name, value in sorted(task.keywords.items())
+    )
     return f"{task.func.__name__}({bound})"
 
 
