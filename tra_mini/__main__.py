@@ -5,7 +5,7 @@ import json
 import sys
 from functools import partial
 
-from tra_mini import cluster, plots, results
+from tra_mini import charts, cluster, plots, results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.experiments import RESULTS, run_experiment, stored
 from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, SPLITS, TRAINING, flip_flop_config
@@ -14,21 +14,24 @@ from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
 
 FULL = ("recipe", "flip_flop", "flip_flop_long", "flip_flop_far")
+TASKS = ("tasks", "copying")
+WHAT = {"exact_match": "sequences without an error", "per_read": "answers that are right"}
 FIGURES = {  # file: the results that it is drawn from, and how
     "headline.svg": ("headline", partial(plots.length_generalisation, mechanisms=HEADLINE)),
     "length_generalisation.svg": ("flip_flop", plots.length_generalisation),
     "ablation.svg": ("flip_flop", plots.ablation),
-    "cost.svg": ("cost", plots.cost),
+    "cost.svg": ("cost", charts.cost),
+    "tasks.svg": ("tasks", charts.tasks),
 }
 
 
-def table(runs):
-    """Worst seed and mean of the exact match: a block a split, a line a mechanism."""
-    values = results.exact_matches(runs)
+def table(runs, value="exact_match"):
+    """Worst seed and mean of a value: a block a split or task, a line a mechanism."""
+    values, what = results.by_seed(runs, value), WHAT[value]
     lines = []
     for split in dict.fromkeys(split for split, _, _ in values):
         lengths = sorted({length for where, _, length in values if where == split})
-        lines += ["", f"{plots.SPLIT_TITLE[split]}: sequences without an error, worst seed / mean"]
+        lines += ["", f"{plots.SPLIT_TITLE.get(split, split)}: {what}, worst seed / mean"]
         lines.append(f"{'length':>16}" + "".join(f"{length:>12}" for length in lengths))
         for mechanism in dict.fromkeys(name for where, name, _ in values if where == split):
             cells = (values[split, mechanism, length] for length in lengths)
@@ -55,7 +58,8 @@ def reproduce(names, device, scheduler):
     where = {"device": device, "executor": cluster.executor(scheduler) if scheduler else None}
     for name in names:
         runs = run_experiment(name, **where)
-        print(recipes(runs) if name == "recipe" else table(runs))
+        value = "per_read" if name in TASKS else "exact_match"
+        print(recipes(runs) if name == "recipe" else table(runs, value))
         again = [run["config"] for run in runs if run["started"] > 1]
         named = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
         print(f"Seeds that needed more than one start: {', '.join(named) or 'none'}\n")
@@ -95,6 +99,7 @@ def main(arguments=None):
     command = commands.add_parser("reproduce", help="train, test, print a table, draw figures")
     which = command.add_mutually_exclusive_group()
     which.add_argument("--full", action="store_true", help="all mechanisms, seeds and lengths")
+    which.add_argument("--tasks", action="store_true", help="harder tasks, the strongest rivals")
     which.add_argument("--experiment", choices=EXPERIMENTS, help="one by its name")
     command.add_argument("--scheduler", metavar="ADDRESS", help="run on the workers of Dask there")
     command.add_argument("--device", default="cpu", help="cpu, or cuda: results in NAME_cuda.json")
@@ -109,6 +114,7 @@ def main(arguments=None):
     try:
         if given.command == "reproduce":
             names = FULL if given.full else [given.experiment or "headline"]
+            names = TASKS if given.tasks else names
             reproduce(names, given.device, given.scheduler)
         elif given.command == "figures":
             figures()

@@ -28,7 +28,8 @@ def effort(config):
         length: sequences(length, testing["tokens"]) * length * (0.01 + min(length / 35000, 0.4))
         for length in testing["lengths"]
     }
-    return 0 if model_path(config).exists() else 28, tests
+    step = 0.014 * config["batch"] * config["length"] * config["n_layer"]
+    return 0 if model_path(config).exists() else step, tests
 
 
 def whole_effort(config):

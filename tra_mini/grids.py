@@ -16,6 +16,8 @@ RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the
 ]
 
 
+BESIDE = ("tra_beside_nope", "tra_beside_local")  # asked where TRA falls short, nowhere else
+FLIP_FLOP = [mechanism for mechanism in MECHANISMS if mechanism not in BESIDE]
 HEADLINE = ("tra", "fox", "alibi", "rope")
 PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
 PAPER |= {"learning_rate": 1e-4, "warmup": 0, "starts": 1}
@@ -45,39 +47,42 @@ def one_sequence(length):
     ]
 
 
-RIVALS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "cope", "rope", "nope")
-RIVALS += ("ssmax", "entmax", "stick_breaking", "lstm")  # ten published or close to, and the LSTM
+CONTENDERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope", "nope", "ssmax")
+CONTENDERS += ("entmax", "stick_breaking", "lstm")
 HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
     "registers": {"settings": {"n_registers": 4, "p_ignore": 0.5}, "vocab_size": 14}
     | {"shortest": 10, "steps": 3000},
-    "recall": {"settings": {"n_keys": 256, "n_values": 16}, "vocab_size": 272},
+    "recall": {"settings": {"n_keys": 128, "n_values": 16}, "vocab_size": 144}
+    | {"length": 32, "steps": 2000},
     "copy": {"settings": {"n_symbols": 16, "unique": False}, "vocab_size": 18, "length": 32},
-    "count": {"settings": {"modulus": 5, "p_reset": 0.1}, "vocab_size": 9, "length": 32},
-    "parity": {"settings": {}, "vocab_size": 3, "length": 32},
+    "count": {"settings": {"modulus": 5, "p_reset": 0.1}, "vocab_size": 9}
+    | {"length": 32, "batch": 32},
+    "parity": {"settings": {}, "vocab_size": 3, "length": 32, "batch": 32, "steps": 1000},
     "max_retrieval": {"settings": {"n_levels": 10, "n_classes": 10}, "vocab_size": 111}
-    | {"length": 18},
+    | {"length": 18, "batch": 64, "steps": 1000},
 }
-COPIES = (  # what might rescue TRA's copying: changes to a config
-    {"n_layer": 4},
-    {"mechanism": "tra_beside_nope"},
-    {"mechanism": "tra_beside_local"},
+UNIQUE = {"settings": {"n_symbols": 256, "unique": True}, "vocab_size": 258}
+COPYING = (  # what might help TRA to copy: name, mechanism, changes to the config
+    ("copy", "tra_beside_nope", {}),
+    ("copy", "tra_beside_local", {}),
+    ("copy, four layers", "tra", {"n_layer": 4}),
+    *(("copy, unique symbols", mechanism, UNIQUE) for mechanism in HEADLINE),
 )
 
 
-def task_config(task, mechanism, seed, **changes):
-    """A run of a harder task: trained on strings of every length up to one, tested to 16 times it.
+def task_config(task, mechanism, seed, name=None, **changes):
+    """A run of a harder task: trained on strings of each length up to one, tested to 16 times it.
 
-    Items of max_retrieval are counted without question and answer, up to 256 times as many.
+    Of max_retrieval the items count, not the question and the answer; up to 256 times as many.
     """
     config = {"task": task, "mechanism": mechanism, "seed": seed, "shortest": 4} | MODEL
-    config |= {name: TRAINING[name] for name in ("length", "batch", "learning_rate")}
+    config |= {part: TRAINING[part] for part in ("length", "batch", "learning_rate")}
     config |= {"steps": 1500, "starts": 1} | HARDER[task] | changes
-    lengths = [config["length"] * factor for factor in (1, 2, 4, 8, 16)]
+    lengths, tokens = [config["length"] * factor for factor in (1, 2, 4, 8, 16)], 2**16
     if task == "max_retrieval":
-        lengths = [16 * factor + 2 for factor in (1, 2, 4, 8, 16, 64, 256)]
-    splits = {"as_trained": config["settings"]}
-    config["testing"] = {"splits": splits, "lengths": lengths, "tokens": 2**15}
-    return config | {"cope_table": config["length"]}
+        lengths, tokens = [16 * factor + 2 for factor in (1, 2, 4, 8, 16, 64, 256)], 2**17
+    testing = {"splits": {name or task: config["settings"]}, "lengths": lengths, "tokens": tokens}
+    return config | {"cope_table": config["length"], "testing": testing}
 
 
 EXPERIMENTS = {
@@ -87,7 +92,7 @@ EXPERIMENTS = {
         for config in flip_flop_grid(["tra"], range(100, 103), IN_DISTRIBUTION, [64], 2**15)
     ],
     "headline": flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, LENGTHS, 2**15),
-    "flip_flop": flip_flop_grid(MECHANISMS, SEEDS, SPLITS, LENGTHS, 2**16),
+    "flip_flop": flip_flop_grid(FLIP_FLOP, SEEDS, SPLITS, LENGTHS, 2**16),
     "flip_flop_long": [
         config  # a run for each split: they take minutes, and what has finished is kept
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
@@ -95,6 +100,17 @@ EXPERIMENTS = {
     ],
     "flip_flop_far": one_sequence(2**18),  # 4,096 times the training length
     "flip_flop_million": one_sequence(2**20),  # 16,384 times
+    "tasks": [
+        task_config(task, mechanism, seed)
+        for seed in SEEDS[:3]
+        for task in HARDER
+        for mechanism in CONTENDERS
+    ],
+    "copying": [
+        task_config("copy", mechanism, seed, name, **changes)
+        for seed in SEEDS[:3]
+        for name, mechanism, changes in COPYING
+    ],
     "paper": [  # the authors' protocol: 4,000 strings of 512 tokens test each split; wants a GPU
         config | PAPER | {"testing": config["testing"] | {"at_most": 4000}}
         for config in flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, [512], 4000 * 512)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tra_mini.grids import SPLITS, TRAINING
 
-STYLE = {  # Okabe and Ito's colours; marker and line tell mechanisms apart in greyscale
+STYLE = {  # Okabe and Ito's colours and four more; marker and line tell mechanisms apart in grey
     "tra": ("TRA", "#D55E00", "o", "-"),
     "fox": ("FoX", "#0072B2", "s", "-"),
     "alibi": ("ALiBi", "#009E73", "^", "-"),
@@ -17,12 +17,19 @@ STYLE = {  # Okabe and Ito's colours; marker and line tell mechanisms apart in g
     "rope": ("RoPE", "#E69F00", "v", "--"),
     "sinusoidal": ("sinusoidal", "#56B4E9", "P", ":"),
     "nope": ("NoPE", "#000000", "x", ":"),
+    "ssmax": ("SSMax", "#999999", "<", "--"),
+    "entmax": ("entmax", "#6A3D9A", "h", "-"),
+    "stick_breaking": ("stick-breaking", "#8B5A2B", "*", "-."),
+    "lstm": ("LSTM (no attention)", "#B8A200", "X", "-."),
     "contextual_only": ("contextual distance only", "#0072B2", "D", "-"),
     "distance_only": ("raw distance only", "#009E73", "v", "-"),
     "sparsity_raw": ("removal, raw distance", "#CC79A7", "s", "--"),
     "sparsity_only": ("removal only", "#E69F00", "^", ":"),
+    "tra_beside_nope": ("half TRA, half NoPE", "#CC79A7", ">", "-"),
+    "tra_beside_local": ("half TRA, half raw distance", "#56B4E9", "p", "-"),
 }
 RIVALS = ("tra", "fox", "alibi", "cope", "rope", "sinusoidal", "nope")
+RIVALS += ("ssmax", "entmax", "stick_breaking", "lstm")
 DISTANCES = ("no distance", "raw distance", "contextual distance")
 ABLATION = {  # a row of the figure by removal: a mechanism for each of the DISTANCES
     "nothing removed": ("nope", "distance_only", "contextual_only"),
@@ -104,34 +111,6 @@ def ablation(runs):
     for ax in axes[-1]:
         ax.set_xlabel("length (tokens)")
     finish(figure, "Removal by distance", runs, 3)
-    return figure
-
-
-def cost(table):
-    """Time and memory of an attention layer against length; table: see tools/benchmark.py."""
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    panels = {
-        "forward_ms": "forward (ms)",
-        "both_ms": "forward and backward (ms)",
-        "memory_mb": "extra memory, forward (MB)",
-    }
-    forms = {
-        "naive": ("#000000", "x", ":", "TRA to the letter, whole matrix"),
-        "blocked": ("#D55E00", "o", "-", "TRA in blocks of rows, ours"),
-        "early": ("#CC79A7", "D", "-.", "TRA stopping early, ours"),
-        "fused": ("#0072B2", "s", "--", "plain softmax, torch's fused kernel"),
-    }
-    for ax, (quantity, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for form, (colour, marker, line, label) in forms.items():
-            rows = [row for row in table if row["form"] == form and row[quantity]]
-            lengths, values = [row["T"] for row in rows], [row[quantity] for row in rows]
-            ax.plot(lengths, values, color=colour, marker=marker, linestyle=line, label=label)
-        ax.set(xscale="log", yscale="log", xlabel="length T (tokens)", title=title)
-        ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_formatter("{x:.0f}")
-        ax.grid(color="0.92")
-    handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -56,14 +56,19 @@ def finished(path, here=ENVIRONMENT):
     return []
 
 
-def exact_matches(runs):
-    """{(split, mechanism, length): the exact match of each seed} of a list of runs."""
+def by_seed(runs, value):
+    """{(split, mechanism, length): a row's value, such as "per_read", with each seed} of runs."""
     values = {}
     for run in runs:
         for row in run["rows"]:
             key = row["split"], run["config"]["mechanism"], row["length"]
-            values.setdefault(key, []).append(row["exact_match"])
+            values.setdefault(key, []).append(row[value])
     return values
+
+
+def exact_matches(runs):
+    """{(split, mechanism, length): the exact match of each seed} of a list of runs."""
+    return by_seed(runs, "exact_match")
 
 
 def check_writable(folder):

@@ -26,7 +26,7 @@ def model_path(config):
 
 
 def task_of(config, setting):
-    """The task of a config, at a setting of its testing: flip-flops' p_ignore, others' arguments."""
+    """A config's task at a setting of its testing: flip-flops' p_ignore, others' arguments."""
     if "task" not in config:
         return partial(flip_flop, p_ignore=setting)
     return partial(TASKS[config["task"]], **setting)

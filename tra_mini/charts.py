@@ -1,0 +1,58 @@
+"""The figures that are not about length alone: cost, the harder tasks, language."""
+
+from matplotlib.figure import Figure
+
+from tra_mini.plots import STYLE
+from tra_mini.results import by_seed
+
+
+def cost(table):
+    """Time and memory of an attention layer against length; table: see tools/benchmark.py."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    panels = {
+        "forward_ms": "forward (ms)",
+        "both_ms": "forward and backward (ms)",
+        "memory_mb": "extra memory, forward (MB)",
+    }
+    forms = {
+        "naive": ("#000000", "x", ":", "TRA to the letter, whole matrix"),
+        "blocked": ("#D55E00", "o", "-", "TRA in blocks of rows, ours"),
+        "early": ("#CC79A7", "D", "-.", "TRA stopping early, ours"),
+        "fused": ("#0072B2", "s", "--", "plain softmax, torch's fused kernel"),
+    }
+    for ax, (quantity, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        for form, (colour, marker, line, label) in forms.items():
+            rows = [row for row in table if row["form"] == form and row[quantity]]
+            lengths, values = [row["T"] for row in rows], [row[quantity] for row in rows]
+            ax.plot(lengths, values, color=colour, marker=marker, linestyle=line, label=label)
+        ax.set(xscale="log", yscale="log", xlabel="length T (tokens)", title=title)
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:.0f}")
+        ax.grid(color="0.92")
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def tasks(runs):
+    """A panel a task: the worst seed's share of right answers, mechanisms by lengths."""
+    values = by_seed(runs, "per_read")
+    titles = dict.fromkeys(task for task, _, _ in values)
+    figure = Figure(figsize=(12.6, 9.6), layout="constrained")
+    for ax, task in zip(figure.subplots(2, 3).flat, titles, strict=True):
+        names = [name for name in STYLE if (task, name) in {key[:2] for key in values}]
+        lengths = sorted({length for where, _, length in values if where == task})
+        worst = [[min(values[task, name, length]) for length in lengths] for name in names]
+        ax.imshow(worst, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for row, shares in enumerate(worst):
+            for column, share in enumerate(shares):
+                shown = f"{share:.2f}"  # cut off, not rounded, where it is not quite 1
+                shown = "<1" if shown == "1.00" and share < 1 else shown
+                colour = "black" if share > 0.5 else "white"
+                ax.text(column, row, shown, ha="center", va="center", color=colour, fontsize=9)
+        ax.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+        ax.set_yticks(range(len(names)), [STYLE[name][0] for name in names])
+        ax.set_title(task.replace("_", " "))
+        ax.set_xlabel("length (tokens); the first is that of training")
+    figure.suptitle("Share of right answers, the worst seed of each mechanism")
+    return figure
