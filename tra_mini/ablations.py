@@ -1,8 +1,8 @@
-"""TRA taken apart, removal of keys and distance each by itself; and TRA beside other heads."""
+"""TRA taken apart: removal of keys and distance, each by itself."""
 
 import torch
 
-from tra_mini.attention import causal, surviving, survivor_distance, thresholded
+from tra_mini.attention import causal, surviving, survivor_distance
 from tra_mini.layers import Attention, GatedAttention
 
 
@@ -55,34 +55,3 @@ class DistanceOnly(GatedAttention):
 
     def weighing(self, x, q, cache=None):
         return by_distance(self.log_forget(x), removal=False, contextual=False)
-
-
-class BesideTRA(GatedAttention):
-    """TRA in the first half of the heads, another rule in the second half."""
-
-    def weighing(self, x, q, cache=None):
-        half = self.n_head // 2
-        delta = self.log_forget(x)
-        tra, other = thresholded(delta[:, :half]), self.other(delta[:, half:])
-
-        def weigh(scores, rows):
-            logits, keep = tra(scores[:, :half], rows)
-            other_logits, other_keep = other(scores[:, half:], rows)
-            other_keep = other_keep.expand_as(other_logits)
-            return torch.cat((logits, other_logits), 1), torch.cat((keep, other_keep), 1)
-
-        return weigh
-
-
-class TRABesideNoPE(BesideTRA):
-    """TRA in half of the heads; in the others all keys stay, and there is no distance."""
-
-    def other(self, delta):
-        return lambda scores, rows: (scores, causal(scores))
-
-
-class TRABesideLocal(BesideTRA):
-    """TRA in half of the heads; in the others all keys stay, and distance is raw: DistanceOnly."""
-
-    def other(self, delta):
-        return by_distance(delta, removal=False, contextual=False)

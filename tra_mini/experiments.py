@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tra_mini import results, starts
+from tra_mini.corpus import bits_per_byte, corpus_facts
 from tra_mini.early import share_read, stop_early
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.grids import EXPERIMENTS, LENGTHS
@@ -46,6 +47,8 @@ def run(config, device="cpu"):
     """
     step, tests = effort(config)
     model = trained(config, on_step=lambda: advance(step), device=device)
+    if config.get("task") == "stdlib_bytes":
+        return language_run(config, model)
     testing, early = config["testing"], min(tests) > LENGTHS[-1]
     if early:
         stop_early(model)  # the same answers in a fraction of the time
@@ -63,8 +66,24 @@ def run(config, device="cpu"):
                 {"split": split} | ({} if "task" in config else {"p_ignore": setting}) | row
             )
             advance(milliseconds)
+    return record(config, model, rows)
+
+
+def record(config, model, rows, **more):
+    """What is kept of a run."""
     training = {"train_seconds": round(model.train_seconds, 1), "started": model.started}
-    return {"config": config} | training | {"rows": rows}
+    return {"config": config} | training | more | {"rows": rows}
+
+
+def language_run(config, model):
+    """The run of a model of bytes: bits a byte of the same unseen text for all -> its record."""
+    testing, rows = config["testing"], []
+    for split, setting in testing["splits"].items():
+        task, n = task_of(config, setting), testing["tokens"] // max(testing["lengths"])
+        for row in bits_per_byte(model, task, testing["lengths"], n=n, seed=1000):
+            rows.append({"split": split} | row)
+    more = {"parameters": model.parameter_count(), "corpus": corpus_facts()}
+    return record(config, model, rows, **more)
 
 
 def run_alike(config, device, environment):

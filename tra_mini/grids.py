@@ -16,8 +16,7 @@ RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the
 ]
 
 
-BESIDE = ("tra_beside_nope", "tra_beside_local")  # asked where TRA falls short, nowhere else
-FLIP_FLOP = [mechanism for mechanism in MECHANISMS if mechanism not in BESIDE]
+PUBLISHED = [name for name in MECHANISMS if not name.startswith("tra_")]  # no variant of TRA
 HEADLINE = ("tra", "fox", "alibi", "rope")
 PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
 PAPER |= {"learning_rate": 1e-4, "warmup": 0, "starts": 1}
@@ -85,6 +84,30 @@ def task_config(task, mechanism, seed, name=None, **changes):
     return config | {"cope_table": config["length"], "testing": testing}
 
 
+LANGUAGE = MODEL | {"task": "stdlib_bytes", "settings": {"split": "train"}, "vocab_size": 256}
+LANGUAGE |= {"length": 128, "cope_table": 128, "batch": 8, "steps": 2000, "learning_rate": 3e-3}
+TRIED = (  # to let TRA learn more of text: name, mechanism, changes to the config
+    ("all heads of width 32", "tra", {"n_head": 2}),
+    ("all heads of width 8", "tra", {"n_head": 8}),
+    ("gates that start near 1", "tra_slow_gates", {}),
+    ("gates spread over the heads", "tra_spread_gates", {}),
+    ("threshold -1", "tra_low_threshold", {}),
+    ("half of the heads NoPE", "tra_beside_nope", {}),
+    ("half of the heads local", "tra_beside_local", {}),
+    ("four times the steps", "tra", {"steps": 8000}),
+    ("four times the steps, half of the heads local", "tra_beside_local", {"steps": 8000}),
+    ("four times the steps, FoX", "fox", {"steps": 8000}),
+)
+
+
+def language_config(mechanism, seed, name="text", **changes):
+    """A run on bytes of source code: trained on 128 at a time, tested on up to 2,048."""
+    testing = {"splits": {name: {"split": "test"}}, "lengths": [128, 256, 512, 1024, 2048]}
+    testing["tokens"] = 16 * 2048  # the same for every length, mechanism and seed
+    config = LANGUAGE | {"mechanism": mechanism, "seed": seed, "starts": 1} | changes
+    return config | {"testing": testing}
+
+
 EXPERIMENTS = {
     "recipe": [
         config | recipe | {"starts": 1}
@@ -92,7 +115,7 @@ EXPERIMENTS = {
         for config in flip_flop_grid(["tra"], range(100, 103), IN_DISTRIBUTION, [64], 2**15)
     ],
     "headline": flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, LENGTHS, 2**15),
-    "flip_flop": flip_flop_grid(FLIP_FLOP, SEEDS, SPLITS, LENGTHS, 2**16),
+    "flip_flop": flip_flop_grid(PUBLISHED, SEEDS, SPLITS, LENGTHS, 2**16),
     "flip_flop_long": [
         config  # a run for each split: they take minutes, and what has finished is kept
         for split, p_ignore in (SPLITS | {"very_sparse": 0.999}).items()
@@ -110,6 +133,11 @@ EXPERIMENTS = {
         task_config("copy", mechanism, seed, name, **changes)
         for seed in SEEDS[:3]
         for name, mechanism, changes in COPYING
+    ],
+    "language": [language_config(mechanism, SEEDS[0]) for mechanism in PUBLISHED]
+    + [language_config(mechanism, seed) for seed in SEEDS[1:3] for mechanism in HEADLINE],
+    "language_tried": [
+        language_config(mechanism, SEEDS[0], name, **changes) for name, mechanism, changes in TRIED
     ],
     "paper": [  # the authors' protocol: 4,000 strings of 512 tokens test each split; wants a GPU
         config | PAPER | {"testing": config["testing"] | {"at_most": 4000}}

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tra_mini import ablations
+from tra_mini import ablations, variants
 from tra_mini.attention import causal
 from tra_mini.layers import Attention, GatedAttention, ThresholdRelativeAttention, remember
 from tra_mini.positions import ALiBi, CoPE, RoPE
@@ -133,7 +133,10 @@ MECHANISMS = {
     "entmax": Entmax,
     "stick_breaking": StickBreaking,
     "lstm": LSTM,
-    "tra_beside_nope": ablations.TRABesideNoPE,
-    "tra_beside_local": ablations.TRABesideLocal,
+    "tra_beside_nope": variants.BesideNoPE,
+    "tra_beside_local": variants.BesideLocal,
+    "tra_slow_gates": variants.SlowGates,
+    "tra_spread_gates": variants.SpreadGates,
+    "tra_low_threshold": variants.LowThreshold,
     "tra": ThresholdRelativeAttention,
 }

@@ -1,0 +1,65 @@
+"""What was tried to make TRA learn more: other heads beside it, other starts. At most one helps.
+
+The name in MECHANISMS is in brackets. Notebooks 07 and 09 say where each was tried.
+"""
+
+import torch
+from torch import nn
+
+from tra_mini.ablations import by_distance
+from tra_mini.attention import causal, thresholded
+from tra_mini.layers import GatedAttention, ThresholdRelativeAttention
+
+
+class Beside(GatedAttention):
+    """TRA in the first half of the heads, another rule in the second half."""
+
+    def weighing(self, x, q, cache=None):
+        half = self.n_head // 2
+        delta = self.log_forget(x)
+        tra, other = thresholded(delta[:, :half]), self.other(delta[:, half:])
+
+        def weigh(scores, rows):
+            logits, keep = tra(scores[:, :half], rows)
+            other_logits, other_keep = other(scores[:, half:], rows)
+            other_keep = other_keep.expand_as(other_logits)
+            return torch.cat((logits, other_logits), 1), torch.cat((keep, other_keep), 1)
+
+        return weigh
+
+
+class BesideNoPE(Beside):
+    """TRA in half of the heads; in the others all keys stay, and there is no distance."""
+
+    def other(self, delta):
+        return lambda scores, rows: (scores, causal(scores))
+
+
+class BesideLocal(Beside):
+    """TRA in half of the heads; in the others all keys stay, and distance is raw: DistanceOnly."""
+
+    def other(self, delta):
+        return by_distance(delta, removal=False, contextual=False)
+
+
+class SlowGates(ThresholdRelativeAttention):
+    """TRA whose gates start near 1: delta about -0.05 instead of -0.7 a survivor."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        nn.init.constant_(self.gate.bias, 3.0)
+
+
+class SpreadGates(ThresholdRelativeAttention):
+    """TRA whose gates start from short-sighted to far-sighted: biases -1 ... 5 over the heads."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.gate.bias.data = torch.linspace(-1, 5, config.n_head)
+
+
+class LowThreshold(ThresholdRelativeAttention):
+    """TRA that removes a key at scores of -1 and below, not at 0."""
+
+    def weighing(self, x, q, cache=None):
+        return thresholded(self.log_forget(x), threshold=-1.0)
