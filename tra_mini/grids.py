@@ -92,10 +92,12 @@ TRIED = (  # to let TRA learn more of text: name, mechanism, changes to the conf
     ("gates that start near 1", "tra_slow_gates", {}),
     ("gates spread over the heads", "tra_spread_gates", {}),
     ("threshold -1", "tra_low_threshold", {}),
+    ("removal annealed", "tra_annealed", {}),
     ("half of the heads NoPE", "tra_beside_nope", {}),
     ("half of the heads local", "tra_beside_local", {}),
     ("four times the steps", "tra", {"steps": 8000}),
     ("four times the steps, half of the heads local", "tra_beside_local", {"steps": 8000}),
+    ("four times the steps, removal annealed", "tra_annealed", {"steps": 8000}),
     ("four times the steps, FoX", "fox", {"steps": 8000}),
 )
 

@@ -137,6 +137,7 @@ MECHANISMS = {
     "tra_beside_local": variants.BesideLocal,
     "tra_slow_gates": variants.SlowGates,
     "tra_spread_gates": variants.SpreadGates,
+    "tra_annealed": variants.Annealed,
     "tra_low_threshold": variants.LowThreshold,
     "tra": ThresholdRelativeAttention,
 }

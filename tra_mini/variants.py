@@ -10,6 +10,8 @@ from tra_mini.ablations import by_distance
 from tra_mini.attention import causal, thresholded
 from tra_mini.layers import GatedAttention, ThresholdRelativeAttention
 
+ANNEALED = 500  # steps
+
 
 class Beside(GatedAttention):
     """TRA in the first half of the heads, another rule in the second half."""
@@ -56,6 +58,32 @@ class SpreadGates(ThresholdRelativeAttention):
     def __init__(self, config):
         super().__init__(config)
         self.gate.bias.data = torch.linspace(-1, 5, config.n_head)
+
+
+class Annealed(ThresholdRelativeAttention):
+    """TRA whose removal sets in little by little: what is removed at once never gets a gradient.
+
+    In the first 500 steps of training no key leaves; those with S <= 0 have kappa S added, where
+    kappa = 2p / (1 - p) grows without bound, p the share of the 500 done. Then, and always outside
+    training, it is TRA.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def weighing(self, x, q, cache=None):
+        exact = super().weighing(x, q, cache)
+        self.steps += self.training
+        if not self.training or self.steps >= ANNEALED:
+            return exact
+        share = self.steps.item() / ANNEALED
+
+        def weigh(scores, rows):
+            logits, _ = exact(scores, rows)
+            return logits + 2 * share / (1 - share) * scores.clamp(max=0), causal(scores)
+
+        return weigh
 
 
 class LowThreshold(ThresholdRelativeAttention):
