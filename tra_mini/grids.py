@@ -46,7 +46,7 @@ def one_sequence(length):
     ]
 
 
-CONTENDERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope", "nope", "ssmax")
+CONTENDERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope", "ssmax")
 CONTENDERS += ("entmax", "stick_breaking", "lstm")
 HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
     "registers": {"settings": {"n_registers": 4, "p_ignore": 0.5}, "vocab_size": 14}
@@ -55,8 +55,8 @@ HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
     | {"length": 32, "steps": 2000},
     "copy": {"settings": {"n_symbols": 16, "unique": False}, "vocab_size": 18, "length": 32},
     "count": {"settings": {"modulus": 5, "p_reset": 0.1}, "vocab_size": 9}
-    | {"length": 32, "batch": 32},
-    "parity": {"settings": {}, "vocab_size": 3, "length": 32, "batch": 32, "steps": 1000},
+    | {"length": 32, "batch": 32, "steps": 1000},
+    "parity": {"settings": {}, "vocab_size": 3, "length": 32, "batch": 32, "steps": 600},
     "max_retrieval": {"settings": {"n_levels": 10, "n_classes": 10}, "vocab_size": 111}
     | {"length": 18, "batch": 64, "steps": 1000},
 }
