@@ -11,6 +11,7 @@ import torch
 from tra_mini import results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
+from tra_mini.published import published_flip_flop
 from tra_mini.tasks import TASKS, flip_flop
 from tra_mini.training import train
 
@@ -29,7 +30,8 @@ def task_of(config, setting):
     """The task of a config, at a setting of its testing: flip-flops' p_ignore, others' arguments."""
     if "task" not in config:
         return partial(flip_flop, p_ignore=setting)
-    return partial(TASKS[config["task"]], **setting)
+    known = TASKS | {"published_flip_flop": published_flip_flop}
+    return partial(known[config["task"]], **setting)
 
 
 def of_any_length(batch, length, generator, *, task, shortest):
