@@ -57,7 +57,7 @@ def write(path, source):
 
 def read(split):
     """A split of the library as bytes."""
-    return bytes(standard_library(split).tolist())
+    return standard_library(split).numpy().tobytes()
 
 
 def names_in(split):
@@ -93,7 +93,7 @@ class TestStandardLibrary:
 
     def test_about_one_in_ten_is_for_testing(self):
         """Of many paths, by their hash."""
-        held_out = sum(split_of(Path(f"some/{number}.py")) == "test" for number in range(10_000))
+        held_out = sum(split_of(f"some/{number}.py") == "test" for number in range(10_000))
         assert 900 < held_out < 1130
 
     def test_bytes_that_are_no_text_are_kept(self, library):
