@@ -8,7 +8,8 @@ from functools import partial
 from tra_mini import charts, cluster, plots, results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.experiments import RESULTS, run_experiment, stored
-from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, SPLITS, TRAINING, flip_flop_config
+from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, PAPER, SPLITS, flip_flop_config
+from tra_mini.protocol import on_published
 from tra_mini.rivals import MECHANISMS
 from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
@@ -81,15 +82,15 @@ def figures():
             print(f"drawn: {RESULTS.parent / file}")
 
 
-def train_one(mechanism, seed, steps, device):
+def train_one(config, device):
     """Trains one model, or reads it if it was trained before, and prints how well it does."""
-    config = flip_flop_config(mechanism, seed) | {"steps": steps}
     model = trained(config, device=device)
     print(f"{model.parameter_count():,} parameters, trained in {model.train_seconds:.0f} s")
     print(f"kept in {model.path}")
+    lengths = [length for length in LENGTHS[:6] if length >= config["length"]]
     for split, p_ignore in SPLITS.items():
         task = partial(flip_flop, p_ignore=p_ignore)
-        rows = accuracy_by_length(model, task, LENGTHS[:6], n=20, seed=0)
+        rows = accuracy_by_length(model, task, lengths, n=20, seed=0)
         print(f"{split:>16}", *(f"{row['length']}: {row['exact_match']:.2f}  " for row in rows))
 
 
@@ -108,7 +109,9 @@ def main(arguments=None):
     command.add_argument("--mechanism", choices=MECHANISMS, default="tra")
     command.add_argument("--task", choices=["flip_flop"], default="flip_flop")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--steps", type=int, default=TRAINING["steps"])
+    command.add_argument("--steps", type=int, help="fewer or more than the recipe's")
+    command.add_argument("--preset", choices=["paper"], help="the authors' model and recipe")
+    command.add_argument("--data", metavar="SET", help="synthseq/flipflop, or a copy on disk")
     command.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
     try:
@@ -119,7 +122,13 @@ def main(arguments=None):
         elif given.command == "figures":
             figures()
         else:
-            train_one(given.mechanism, given.seed, given.steps, given.device)
+            config = flip_flop_config(given.mechanism, given.seed)
+            config |= PAPER if given.preset == "paper" else {}
+            config |= {} if given.steps is None else {"steps": given.steps}
+            if given.data is None:
+                train_one(config, given.device)
+            else:
+                on_published(given.data, config, given.device)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"tra_mini: {error}")
     except KeyboardInterrupt as interrupt:

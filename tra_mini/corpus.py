@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import platform
 import sysconfig
 from functools import cache
@@ -31,22 +32,30 @@ def standard_library(split):
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
     folder = Path(sysconfig.get_path("stdlib"))
-    paths = [path.relative_to(folder) for path in folder.rglob("*.py")]
-    names = sorted(path.as_posix() for path in paths if belongs(path) and split_of(path) == split)
+    names = sorted(name for name in sources(folder) if split_of(name) == split)
     if not names:
         raise FileNotFoundError(f"no source of the standard library in {folder} (is it zipped?)")
     source = b"\n".join((folder / name).read_bytes() for name in names)
     return torch.frombuffer(bytearray(source), dtype=torch.uint8)
 
 
-def belongs(path):
-    """Whether a file, by its path in the library, is part of the corpus."""
-    return not any(part in LEFT_OUT or part.startswith(OWN) for part in path.parts)
+def sources(folder):
+    """The paths in the library, such as json/decoder.py, of what belongs to the corpus."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = filter(belongs, folders)  # os.walk looks into no others
+        for name in filter(belongs, names):
+            if name.endswith(".py"):
+                yield Path(where, name).relative_to(folder).as_posix()
 
 
-def split_of(path):
+def belongs(name):
+    """Whether the corpus has room for files or folders of this name."""
+    return name not in LEFT_OUT and not name.startswith(OWN)
+
+
+def split_of(name):
     """The split of a file, by its path in the library alone."""
-    return SPLITS[hashlib.sha256(path.as_posix().encode()).digest()[0] < 26]  # of 256
+    return SPLITS[hashlib.sha256(name.encode()).digest()[0] < 26]  # of 256
 
 
 def corpus_facts():

@@ -19,7 +19,7 @@ RECIPES = [  # of equally many tokens; TRAINING is the one of lowest loss at the
 PUBLISHED = [name for name in MECHANISMS if not name.startswith("tra_")]  # no variant of TRA
 HEADLINE = ("tra", "fox", "alibi", "rope")
 PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
-PAPER |= {"learning_rate": 1e-4, "warmup": 0, "starts": 1}
+PAPER |= {"learning_rate": 1e-4, "warmup": 0, "starts": 1, "cope_table": 512}
 
 
 def flip_flop_config(mechanism, seed):

@@ -63,7 +63,8 @@ def entmax(logits):
 
     tau is found exactly, by sorting (Peters et al. 2019, algorithm 2).
     """
-    z = (logits - logits.amax(-1, keepdim=True)).clamp(min=-2) / 2  # p is 0 from 2 below the top
+    # p is 0 from 2 below the top; 3, so that rounding lets no key removed pass for one just inside
+    z = (logits - logits.amax(-1, keepdim=True)).clamp(min=-3) / 2
     with torch.no_grad():
         ordered = z.sort(-1, descending=True).values
         k = torch.arange(1, z.shape[-1] + 1, device=z.device)

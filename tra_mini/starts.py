@@ -12,6 +12,7 @@ from tra_mini import results
 from tra_mini.corpus import stdlib_bytes
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
+from tra_mini.published import published_flip_flop
 from tra_mini.tasks import TASKS, flip_flop
 from tra_mini.training import train
 
@@ -30,7 +31,8 @@ def task_of(config, setting):
     """A config's task at a setting of its testing: flip-flops' p_ignore, others' arguments."""
     if "task" not in config:
         return partial(flip_flop, p_ignore=setting)
-    return partial((TASKS | {"stdlib_bytes": stdlib_bytes})[config["task"]], **setting)
+    known = TASKS | {task.__name__: task for task in (stdlib_bytes, published_flip_flop)}
+    return partial(known[config["task"]], **setting)
 
 
 def of_any_length(batch, length, generator, *, task, shortest):
