@@ -95,10 +95,10 @@ TRIED = (  # to let TRA learn more of text: name, mechanism, changes to the conf
     ("removal annealed", "tra_annealed", {}),
     ("half of the heads NoPE", "tra_beside_nope", {}),
     ("half of the heads local", "tra_beside_local", {}),
-    ("four times the steps", "tra", {"steps": 8000}),
-    ("four times the steps, half of the heads local", "tra_beside_local", {"steps": 8000}),
-    ("four times the steps, removal annealed", "tra_annealed", {"steps": 8000}),
-    ("four times the steps, FoX", "fox", {"steps": 8000}),
+    ("three times the steps", "tra", {"steps": 6000}),
+    ("three times the steps, half of the heads local", "tra_beside_local", {"steps": 6000}),
+    ("three times the steps, removal annealed", "tra_annealed", {"steps": 6000}),
+    ("three times the steps, FoX", "fox", {"steps": 6000}),
 )
 
 
