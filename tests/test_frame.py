@@ -1,6 +1,7 @@
 """The frame: environments in step, the README's numbers, figures as their results say."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -184,6 +185,70 @@ def length_table(cost):
     return "\n".join(lines)
 
 
+def tasks_table(runs):
+    """The README's table of harder tasks: share of right answers, worst seed, at 1 x and 16 x."""
+    values = results.by_seed(runs, "per_read")
+    tasks = dict.fromkeys(task for task, _, _ in values)
+    mechanisms = dict.fromkeys(mechanism for _, mechanism, _ in values)
+    lines = ["| task, tokens | " + " | ".join(plots.STYLE[name][0] for name in mechanisms) + " |"]
+    lines.append("|---|" + len(mechanisms) * "---|")
+    for task in tasks:
+        lengths = sorted({length for where, _, length in values if where == task})
+        for length in (lengths[0], lengths[4]):
+            worst = [min(values[task, name, length]) for name in mechanisms]
+            shown = [math.floor(100 * share) / 100 for share in worst]  # 1.00 is without an error
+            cells = " | ".join(f"{share:.2f}" for share in shown)
+            lines.append(f"| {task.replace('_', ' ')}, {length:,} | {cells} |")
+    return "\n".join(lines)
+
+
+def registers_sentence(runs):
+    """The README's line about whole strings of registers, at 16 times the training length."""
+    exact, shown = results.exact_matches(runs), []
+    for task, name, length in exact:
+        shares = exact[task, name, length]
+        if (task, length) == ("registers", 1024) and min(shares) > 0:
+            shown.append(f"{plots.STYLE[name][0]} {', '.join(f'{share:.2f}' for share in shares)}")
+    return f"Strings of 1,024 tokens without an error, each seed: {'; '.join(shown)}."
+
+
+def copying_table(runs):
+    """The README's table of what was tried with copying: worst seed, right answers."""
+    values = results.by_seed(runs, "per_read")
+    lines = ["| copying | mechanism | 32 | 64 | 128 | 512 |", "|---|---|---|---|---|---|"]
+    for name, mechanism in dict.fromkeys(key[:2] for key in values):
+        cells = (f"{min(values[name, mechanism, length]):.2f}" for length in (32, 64, 128, 512))
+        lines.append(f"| {name} | {plots.STYLE[mechanism][0]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def language_table(runs):
+    """The README's table of bits a byte: seed 5, and the worst of three where there are three."""
+    values = results.by_seed(runs, "bits_per_byte")
+    lines = [
+        "| mechanism | seeds | 128 | 256 | 512 | 1,024 | 2,048 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = dict.fromkeys(name for _, name, _ in values)
+    for name in sorted(names, key=lambda name: max(values["text", name, 128])):
+        worst = (max(values["text", name, length]) for length in (128, 256, 512, 1024, 2048))
+        cells = " | ".join(f"{bits:.2f}" for bits in worst)
+        seeds = len(values["text", name, 128])
+        lines.append(f"| {plots.STYLE[name][0]} | {seeds} | {cells} |")
+    return "\n".join(lines)
+
+
+def tried_table(runs):
+    """The README's table of what was tried to let TRA learn more of text."""
+    lines = ["| tried with TRA | 128 | 2,048 | steps | parameters |", "|---|---|---|---|---|"]
+    for run in runs:
+        bits = {row["length"]: row["bits_per_byte"] for row in run["rows"]}
+        [name] = run["config"]["testing"]["splits"]
+        cells = f"{bits[128]:.2f} | {bits[2048]:.2f} | {run['config']['steps']:,}"
+        lines.append(f"| {name} | {cells} | {run['parameters']:,} |")
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -194,6 +259,11 @@ def length_table(cost):
         far_sentence(stored("flip_flop_far")),
         far_sentence(stored("flip_flop_million")),
         seeds_sentence(stored("flip_flop")),
+        tasks_table(stored("tasks")),
+        registers_sentence(stored("tasks")),
+        copying_table(stored("copying")),
+        language_table(stored("language")),
+        tried_table(stored("language_tried")),
         ratio_table(json.loads((RESULTS / "cost.json").read_text())),
         length_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),
@@ -206,6 +276,11 @@ def length_table(cost):
         "far",
         "million",
         "seeds",
+        "tasks",
+        "registers",
+        "copying",
+        "language",
+        "tried",
         "speed",
         "lengths",
         "memory",
@@ -225,6 +300,9 @@ def test_the_stored_results_are_whole(name):
         asked = {(split, length) for split in testing["splits"] for length in testing["lengths"]}
         assert {(row["split"], row["length"]) for row in run["rows"]} == asked
         for row in run["rows"]:
+            if "bits_per_byte" in row:
+                assert 0 < row["bits_per_byte"] < 20 and row["se"] > 0
+                continue
             assert (
                 0 <= row["low"] <= row["exact_match"] <= row["high"] + 1e-9 <= 1 + 2e-9
             )  # but for rounding

@@ -16,19 +16,22 @@ from tra_mini.tasks import flip_flop
 
 FULL = ("recipe", "flip_flop", "flip_flop_long", "flip_flop_far")
 TASKS = ("tasks", "copying")
-WHAT = {"exact_match": "sequences without an error", "per_read": "answers that are right"}
+VALUES = {  # of an experiment's table: what is compared, in words, and which seed is the worst
+    name: ("per_read", "answers that are right", min) for name in TASKS
+} | {name: ("bits_per_byte", "bits a byte", max) for name in ("language", "language_tried")}
 FIGURES = {  # file: the results that it is drawn from, and how
     "headline.svg": ("headline", partial(plots.length_generalisation, mechanisms=HEADLINE)),
     "length_generalisation.svg": ("flip_flop", plots.length_generalisation),
     "ablation.svg": ("flip_flop", plots.ablation),
     "cost.svg": ("cost", charts.cost),
     "tasks.svg": ("tasks", charts.tasks),
+    "language.svg": ("language", charts.language),
 }
 
 
-def table(runs, value="exact_match"):
+def table(runs, value="exact_match", what="sequences without an error", worst=min):
     """Worst seed and mean of a value: a block a split or task, a line a mechanism."""
-    values, what = results.by_seed(runs, value), WHAT[value]
+    values = results.by_seed(runs, value)
     lines = []
     for split in dict.fromkeys(split for split, _, _ in values):
         lengths = sorted({length for where, _, length in values if where == split})
@@ -36,7 +39,7 @@ def table(runs, value="exact_match"):
         lines.append(f"{'length':>16}" + "".join(f"{length:>12}" for length in lengths))
         for mechanism in dict.fromkeys(name for where, name, _ in values if where == split):
             cells = (values[split, mechanism, length] for length in lengths)
-            shown = (f"{min(cell):>7.2f}/{sum(cell) / len(cell):.2f}" for cell in cells)
+            shown = (f"{worst(cell):>7.2f}/{sum(cell) / len(cell):.2f}" for cell in cells)
             lines.append(f"{mechanism:>16}" + "".join(shown))
     return "\n".join(lines)
 
@@ -59,8 +62,7 @@ def reproduce(names, device, scheduler):
     where = {"device": device, "executor": cluster.executor(scheduler) if scheduler else None}
     for name in names:
         runs = run_experiment(name, **where)
-        value = "per_read" if name in TASKS else "exact_match"
-        print(recipes(runs) if name == "recipe" else table(runs, value))
+        print(recipes(runs) if name == "recipe" else table(runs, *VALUES.get(name, ())))
         again = [run["config"] for run in runs if run["started"] > 1]
         named = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
         print(f"Seeds that needed more than one start: {', '.join(named) or 'none'}\n")

@@ -56,3 +56,37 @@ def tasks(runs):
         ax.set_xlabel("length (tokens); the first is that of training")
     figure.suptitle("Share of right answers, the worst seed of each mechanism")
     return figure
+
+
+def language(runs):
+    """Bits a byte against the length of context, and, at the longest, against the position."""
+    figure = Figure(figsize=(12.6, 5.4), layout="constrained")
+    by_length, by_position = figure.subplots(1, 2, sharey=True)
+    values, shown = by_seed(runs, "bits_per_byte"), []
+    for name in (name for name in STYLE if name in {key[1] for key in values}):
+        label, colour, marker, line = STYLE[name]
+        style = {"color": colour, "marker": marker, "linestyle": line, "label": label}
+        lengths = [length for _, mechanism, length in values if mechanism == name]
+        worst = [max(values["text", name, length]) for length in lengths]
+        by_length.plot(lengths, worst, **style)
+        last = next(run for run in runs if run["config"]["mechanism"] == name)["rows"][-1]
+        firsts, _, bits = zip(*last["by_position"], strict=True)
+        by_position.plot(firsts, bits, **style)
+        shown.append(min(worst))
+    for ax, title in (
+        (by_length, "all predictions, by the length of context (bytes)"),
+        (by_position, f"at {lengths[-1]:,} bytes, by the bytes that came before"),
+    ):
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:.0f}")
+        ax.axvline(lengths[0], color="0.5", linestyle=":", linewidth=1)
+        ax.grid(color="0.92")
+        ax.set_xlabel(title)
+    by_length.set_ylim(min(shown) - 0.15, min(shown) + 2.2)
+    by_length.set_ylabel("bits a byte (less is better)")
+    figure.suptitle(
+        f"Unseen source code, trained on {lengths[0]} bytes (dotted); what leaves goes on upwards"
+    )
+    handles = by_length.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
+    return figure
