@@ -3,7 +3,7 @@
 import matplotlib
 import pytest
 
-from tra_mini import MECHANISMS, plots
+from tra_mini import MECHANISMS, charts, plots
 from tra_mini.grids import EXPERIMENTS, SPLITS, TRAINING
 
 LENGTHS = [64, 128, 256]
@@ -55,7 +55,7 @@ FIGURES = {
     "length_generalisation": lambda: plots.length_generalisation(RUNS),
     "headline": lambda: plots.length_generalisation(RUNS, ("tra", "fox", "alibi", "rope")),
     "ablation": lambda: plots.ablation(RUNS),
-    "cost": lambda: plots.cost(COST),
+    "cost": lambda: charts.cost(COST),
 }
 
 
@@ -99,9 +99,9 @@ class TestStyles:
             assert len({(marker, line) for _, marker, line in styles(marked)}) == len(marked)
 
     def test_every_split_has_a_title(self):
-        """Those of every experiment's grid."""
+        """Those of every experiment on flip-flops."""
         for grid in EXPERIMENTS.values():
-            for config in grid:
+            for config in (config for config in grid if "task" not in config):
                 assert set(config["testing"]["splits"]) <= set(plots.SPLIT_TITLE)
 
     def test_the_ablation_is_a_grid_of_mechanisms(self):
@@ -200,7 +200,7 @@ def test_ablation_draws_every_seed_and_the_worst():
 
 def test_cost_draws_every_measurement():
     """A line for each form in each panel; what was not measured is left out."""
-    for ax, measured in zip(plots.cost(COST).axes, COST_LINES, strict=True):
+    for ax, measured in zip(charts.cost(COST).axes, COST_LINES, strict=True):
         drawn = [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata())]
         assert drawn == measured
         assert all(list(line.get_xdata()) in ([256, 512], []) for line in ax.lines)
@@ -221,5 +221,46 @@ class TestSave:
     def test_leaves_matplotlibs_settings_alone(self, tmp_path):
         """What is drawn afterwards is drawn as before."""
         before = dict(matplotlib.rcParams)
-        plots.save(plots.cost(COST), tmp_path / "figure.svg")
+        plots.save(charts.cost(COST), tmp_path / "figure.svg")
         assert dict(matplotlib.rcParams) == before
+
+
+def test_the_tasks_figure_shows_the_worst_seed_and_rounds_nothing_up_to_one():
+    """A square for each mechanism and length, with its number."""
+
+    def run(mechanism, seed, shares):
+        rows = [
+            {"split": task, "length": length, "per_read": share}
+            for task in ("recall", "parity")
+            for length, share in zip((32, 64), shares, strict=True)
+        ]
+        return {"config": {"mechanism": mechanism, "seed": seed}, "rows": rows}
+
+    runs = [run("tra", 5, (1.0, 0.999)), run("tra", 6, (1.0, 1.0)), run("fox", 5, (0.5, 0.25))]
+    drawn = [ax for ax in charts.tasks(runs).axes if ax.get_title()]
+    assert [ax.get_title() for ax in drawn] == ["recall", "parity"]
+    for ax in drawn:
+        names = [label.get_text() for label in ax.get_yticklabels()]
+        assert names == ["TRA", "FoX"]
+        assert [text.get_text() for text in ax.texts] == ["1.00", "<1", "0.50", "0.25"]
+
+
+def test_the_language_figure_draws_the_worst_seed_by_length_and_one_by_position():
+    """Every value that was handed in, in the panel where it belongs."""
+
+    def run(mechanism, seed, more):
+        rows = [
+            {"split": "text", "length": length, "bits_per_byte": more + length / 1000}
+            | {"by_position": [[1, 1, 5.0 + more], [2, 2, 4.0], [3, 4, 3.0]]}
+            for length in (2, 4)
+        ]
+        return {"config": {"mechanism": mechanism, "seed": seed}, "rows": rows}
+
+    runs = [run("tra", 5, 2.0), run("tra", 6, 2.5), run("fox", 5, 1.0)]
+    by_length, by_position = charts.language(runs).axes
+    first, second = (line for line in by_length.lines if line.get_label()[0] != "_")
+    assert (first.get_label(), second.get_label()) == ("TRA", "FoX")
+    assert list(first.get_xdata()) == [2, 4] and list(first.get_ydata()) == [2.502, 2.504]
+    assert list(second.get_ydata()) == [1.002, 1.004]
+    lines = [line for line in by_position.lines if line.get_label()[0] != "_"]
+    assert list(lines[0].get_xdata()) == [1, 2, 3] and list(lines[0].get_ydata()) == [7.0, 4.0, 3.0]

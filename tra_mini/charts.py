@@ -1,5 +1,7 @@
 """The figures that are not about length alone: cost, the harder tasks, language."""
 
+import math
+
 from matplotlib.figure import Figure
 
 from tra_mini.plots import STYLE
@@ -37,9 +39,10 @@ def cost(table):
 def tasks(runs):
     """A panel a task: the worst seed's share of right answers, mechanisms by lengths."""
     values = by_seed(runs, "per_read")
-    titles = dict.fromkeys(task for task, _, _ in values)
+    tasks_shown = dict.fromkeys(task for task, _, _ in values)
     figure = Figure(figsize=(12.6, 9.6), layout="constrained")
-    for ax, task in zip(figure.subplots(2, 3).flat, titles, strict=True):
+    axes = figure.subplots(2, math.ceil(len(tasks_shown) / 2), squeeze=False)
+    for ax, task in zip(axes.flat, tasks_shown, strict=True):
         names = [name for name in STYLE if (task, name) in {key[:2] for key in values}]
         lengths = sorted({length for where, _, length in values if where == task})
         worst = [[min(values[task, name, length]) for length in lengths] for name in names]
