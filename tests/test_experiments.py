@@ -49,10 +49,11 @@ class TestGrids:
         assert grid == {(m, s) for m in ("tra", "fox", "alibi", "rope") for s in range(5, 8)}
 
     def test_flip_flop(self):
-        """Every mechanism, five seeds each, at lengths up to 64 times the training's."""
+        """Every mechanism but TRA's variants, five seeds, up to 64 times the training length."""
+        published = [name for name in MECHANISMS if not name.startswith("tra_")]
         grid = {(one["mechanism"], one["seed"]) for one in EXPERIMENTS["flip_flop"]}
         assert len(EXPERIMENTS["flip_flop"]) == len(grid)
-        assert grid == {(mechanism, seed) for mechanism in MECHANISMS for seed in range(5, 10)}
+        assert grid == {(mechanism, seed) for mechanism in published for seed in range(5, 10)}
         for one in EXPERIMENTS["flip_flop"]:
             assert one["testing"]["lengths"] == [64 * 2**power for power in range(7)]
             assert one["testing"]["splits"] == {
@@ -60,6 +61,41 @@ class TestGrids:
                 "sparse": 0.98,
                 "dense": 0.1,
             }
+
+    def test_tasks(self):
+        """Six tasks, ten mechanisms, three seeds, one recipe a task, 1 to 16 times its length."""
+        grid = EXPERIMENTS["tasks"]
+        cells = {(one["task"], one["mechanism"], one["seed"]) for one in grid}
+        assert len(grid) == len(cells) == 6 * 10 * 3
+        assert {seed for _, _, seed in cells} == {5, 6, 7}
+        recipes = {json.dumps({**one, "mechanism": 0, "seed": 0}) for one in grid}
+        assert len(recipes) == 6  # nothing but mechanism and seed differs within a task
+        for one in grid:
+            lengths = one["testing"]["lengths"]
+            items = 2 if one["task"] == "max_retrieval" else 0  # the question and the answer
+            factors = [(length - items) // (lengths[0] - items) for length in lengths]
+            assert factors[:5] == [1, 2, 4, 8, 16] and lengths[0] == one["length"]
+
+    def test_language(self):
+        """Every mechanism but the variants with a seed; those of the headline with three."""
+        published = {name for name in MECHANISMS if not name.startswith("tra_")}
+        cells = [(one["mechanism"], one["seed"]) for one in EXPERIMENTS["language"]]
+        headline = {(name, seed) for name in ("tra", "fox", "alibi", "rope") for seed in (6, 7)}
+        assert set(cells) == {(name, 5) for name in published} | headline
+        assert len(cells) == len(set(cells))
+        recipes = {
+            json.dumps({**one, "mechanism": 0, "seed": 0}) for one in EXPERIMENTS["language"]
+        }
+        assert len(recipes) == 1  # equally many tokens for all
+
+    def test_language_tried_changes_one_thing_at_a_time(self):
+        """But for the longer trainings, of which each is named so."""
+        base = next(one for one in EXPERIMENTS["language"] if one["mechanism"] == "tra")
+        for one in EXPERIMENTS["language_tried"]:
+            changed = {name for name in one if one[name] != base.get(name)} - {"testing"}
+            [label] = one["testing"]["splits"]
+            assert ("steps" in changed) == label.startswith("three times the steps")
+            assert len(changed - {"steps"}) <= 1 and changed
 
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""
@@ -450,3 +486,50 @@ class TestProcesses:
         said = f"stopped; finished runs are in {laboratory.results}, the same command goes on"
         assert errors.strip().splitlines()[0] == f"tra_mini: {said}"
         assert "Traceback" not in errors
+
+
+class TestOtherTasks:
+    """Runs of harder tasks and of text take the same way as those of flip-flops."""
+
+    def test_a_harder_task(self, tmp_path, monkeypatch):
+        """Its settings reach the task; a row names its split and no p_ignore."""
+        monkeypatch.setattr(starts, "MODELS", tmp_path)
+        settings = {"n_registers": 2, "p_ignore": 0.5}
+        testing = {"splits": {"registers": settings}, "lengths": [8, 16], "tokens": 64}
+        one = config("fox", length=8, shortest=6, testing=testing)
+        one |= {"task": "registers", "settings": settings, "vocab_size": 8}
+        done = experiments.run(one)
+        assert [(row["split"], row["length"], row["n"]) for row in done["rows"]] == [
+            ("registers", 8, 8),
+            ("registers", 16, 4),
+        ]
+        assert all("p_ignore" not in row and 0 <= row["per_read"] <= 1 for row in done["rows"])
+        assert experiments.run(one)["rows"] == done["rows"]
+
+    def test_text(self, tmp_path, monkeypatch):
+        """Rows in bits a byte, and with them what they depend on besides: the corpus."""
+        monkeypatch.setattr(starts, "MODELS", tmp_path)
+        testing = {"splits": {"text": {"split": "test"}}, "lengths": [8, 16], "tokens": 64}
+        one = config("tra", length=8, testing=testing, vocab_size=256)
+        one |= {"task": "stdlib_bytes", "settings": {"split": "train"}}
+        done = experiments.run(one)
+        assert [(row["split"], row["length"], row["n"]) for row in done["rows"]] == [
+            ("text", 8, 4),
+            ("text", 16, 4),
+        ]
+        assert all(6 < row["bits_per_byte"] < 12 for row in done["rows"])  # nothing learned: 8
+        assert done["corpus"]["train_bytes"] > done["corpus"]["test_bytes"] > 0
+        assert done["parameters"] > 256 * 8
+
+    def test_lengths_of_training_vary(self):
+        """A batch at a time, evenly from shortest to length."""
+        seen = []
+
+        def task(batch, length, generator):
+            seen.append(length)
+
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(200):
+            starts.of_any_length(2, 12, generator, task=task, shortest=6)
+        assert set(seen) == {6, 8, 10, 12}
+        assert all(20 < seen.count(length) < 80 for length in set(seen))
