@@ -328,7 +328,7 @@ class TestProtocol:
         bits = {"train": 1, "val": 1, "val_sparse": 0, "val_dense": 1}
         for split, bit in bits.items():
             write(tmp_path / "copy" / f"{split}.jsonl", [f"w0i0r{bit}"] * 5)
-        config = flip_flop_config("tra", 0) | TINY | {"steps": 40, "learning_rate": 1e-2}
+        config = flip_flop_config("tra", 0) | TINY | {"steps": 60, "learning_rate": 3e-2}
         results = protocol.on_published(str(tmp_path / "copy"), config)
         assert {row["split"]: row["exact_match"] for row in results} == {
             split: bits[split] for split in protocol.TESTS
