@@ -2,7 +2,7 @@
 
 They are written from the formulas, not from the package: plain loops over Python numbers, a query
 at a time. S[i][j] is the score of query i and key j; a removed key is simply absent from a row's
-dictionary {j: logit}.
+dictionary {j: logit}. ROWS holds every mechanism that has weights: all but the LSTM.
 """
 
 import cmath
@@ -28,24 +28,45 @@ def softmax(logits):
     return {j: exponential / total for j, exponential in exponentials.items()}
 
 
+def entmax(logits):
+    """{j: logit} -> {j: max(0, logit / 2 - tau)^2}, tau found by halving: the weights sum to 1."""
+    low = max(logits.values()) / 2 - 1  # the highest logit alone would have weight 1
+    high = low + 1
+    for _ in range(80):
+        tau = (low + high) / 2
+        total = sum(max(0.0, logit / 2 - tau) ** 2 for logit in logits.values())
+        low, high = (tau, high) if total > 1 else (low, tau)
+    return {j: max(0.0, logit / 2 - low) ** 2 for j, logit in logits.items()}
+
+
+def stick(betas):
+    """Shares beta, the newest key's first -> what each takes of what those before it left."""
+    left, taken = 1.0, []
+    for beta in betas:
+        taken.append(beta * left)
+        left *= 1 - beta
+    return taken
+
+
 def score_matrix(queries, keys):
     """S_ij = q_i . k_j / sqrt(D), for lists of T vectors."""
     return [[dot(q, k) / math.sqrt(len(q)) for k in keys] for q in queries]
 
 
-def weigh(rows, values):
+def weigh(rows, values, normalise=softmax):
     """Rows {j: logit}, T values -> T outputs, and T x T weights with a zero for each absent key."""
     length, width = len(values), len(values[0])
     outputs, weights = [], []
     for row in rows:
-        present = softmax(row)
+        present = normalise(row)
         weights.append([present.get(j, 0.0) for j in range(length)])
         outputs.append([sum(present[j] * values[j][d] for j in present) for d in range(width)])
     return outputs, weights
 
 
 # One row of logits for each mechanism: S (T x T), the query's place i, and what the head knows:
-# delta (T log gates), slope (ALiBi), queries (T vectors) and table (CoPE).
+# h of n_head, delta (T log gates), slope (ALiBi), queries (T vectors) and table (CoPE), scale
+# (SSMax).
 
 
 def nope(S, i, head):
@@ -108,6 +129,33 @@ def tra(S, i, head, threshold=0.0):
     }
 
 
+def half_alibi(S, i, head):
+    """ALiBi on the first head, the third, the fifth ...; no distance on the second, the fourth."""
+    return alibi(S, i, head) if head.h in range(0, head.n_head, 2) else nope(S, i, head)
+
+
+def ssmax(S, i, head):
+    """All scores of a row times s log n, n = i + 1 keys."""
+    sharper = [head.scale * math.log(i + 1) * score for score in S[i]]
+    return half_alibi({i: sharper}, i, head)
+
+
+def stick_breaking(S, i, head):
+    """Logits as logarithms of weights, and these by products alone."""
+    earlier = range(i - 1, -1, -1)
+    taken = stick([sigmoid(S[i][j]) for j in earlier])
+    return {j: math.log(weight) for j, weight in reversed(list(zip(earlier, taken, strict=True)))}
+
+
+def tra_beside(other):
+    """TRA on the first half of the heads, another mechanism's row on the second."""
+
+    def row(S, i, head):
+        return tra(S, i, head) if head.h < head.n_head / 2 else other(S, i, head)
+
+    return row
+
+
 ROWS = {
     "nope": nope,
     "sinusoidal": nope,  # its positions are in the embeddings
@@ -119,8 +167,17 @@ ROWS = {
     "sparsity_raw": sparsity_raw,
     "distance_only": distance_only,
     "contextual_only": contextual_only,
+    "ssmax": ssmax,
+    "entmax": half_alibi,
+    "stick_breaking": stick_breaking,
+    "tra_beside_nope": tra_beside(nope),
+    "tra_beside_local": tra_beside(distance_only),
     "tra": tra,
 }
+NORMALISE = {
+    "entmax": entmax,
+    "stick_breaking": lambda row: {j: math.exp(logit) for j, logit in row.items()},
+}  # and softmax for all others
 
 
 def threshold_relative_attention(q, k, v, log_forget, threshold=0.0):
@@ -161,9 +218,7 @@ def head_of(mechanism, module, x, h):
     length, d_model = x.shape
     width = d_model // module.n_head
     parts = []
-    for which in range(
-        3
-    ):  # the rows of the projection: all queries, all keys, all values; each by heads
+    for which in range(3):  # rows of the projection: all queries, all keys, all values; by heads
         first = which * d_model + h * width
         parts.append((x @ module.project.weight[first : first + width].T).tolist())
     queries = [rms_normalised(vector) for vector in parts[0]]
@@ -171,13 +226,15 @@ def head_of(mechanism, module, x, h):
     if mechanism == "rope":
         queries = [rotated(queries[i], i) for i in range(length)]
         keys = [rotated(keys[i], i) for i in range(length)]
-    head = SimpleNamespace(queries=queries, keys=keys, values=parts[2])
+    head = SimpleNamespace(queries=queries, keys=keys, values=parts[2], h=h, n_head=module.n_head)
     head.slope = 2 ** (-8 * (h + 1) / module.n_head)  # for a power of two of heads
     if hasattr(module, "gate"):
         opened = (x @ module.gate.weight[h] + module.gate.bias[h]).tolist()
         head.delta = [math.log(sigmoid(z)) for z in opened]
     if hasattr(module, "table"):
         head.table = module.table.tolist()
+    if hasattr(module, "scale"):
+        head.scale = module.scale[h].item()
     return head
 
 
@@ -191,7 +248,7 @@ def attention_module(mechanism, module, x):
             head = head_of(mechanism, module, sequence, h)
             S = score_matrix(head.queries, head.keys)
             rows = [ROWS[mechanism](S, i, head) for i in range(len(S))]
-            output, weight = weigh(rows, head.values)
+            output, weight = weigh(rows, head.values, NORMALISE.get(mechanism, softmax))
             by_head.append(torch.tensor(output, dtype=torch.float64))
             weights.append(weight)
         outputs.append(torch.cat(by_head, -1) @ module.output.weight.T)

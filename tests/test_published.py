@@ -324,11 +324,11 @@ class TestProtocol:
             assert f"of {len(rows)} strings" in line and f"of {reads} reads right" in line
 
     def test_each_split_serves_its_purpose(self, tmp_path):
-        """Where all bits to learn from are 1: right on those of val, wrong on the 0 of another."""
+        """A split whose answer is the one to learn is right, another of the same question wrong."""
         bits = {"train": 1, "val": 1, "val_sparse": 0, "val_dense": 1}
         for split, bit in bits.items():
-            write(tmp_path / "copy" / f"{split}.jsonl", [f"w{bit}i{bit}r{bit}"] * 5)
-        config = flip_flop_config("tra", 0) | TINY | {"steps": 40, "learning_rate": 1e-2}
+            write(tmp_path / "copy" / f"{split}.jsonl", [f"w0i0r{bit}"] * 5)
+        config = flip_flop_config("tra", 0) | TINY | {"steps": 60, "learning_rate": 3e-2}
         results = protocol.on_published(str(tmp_path / "copy"), config)
         assert {row["split"]: row["exact_match"] for row in results} == {
             split: bits[split] for split in protocol.TESTS

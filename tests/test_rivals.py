@@ -7,11 +7,13 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
-import tra_mini.attention
 from tra_mini import GPT, MECHANISMS, GPTConfig
 from tra_mini.attention import BLOCK_SIZE, attend
-from tra_mini.rivals import alibi_slopes, sinusoids
+from tra_mini.positions import alibi_slopes, sinusoids
+from tra_mini.rivals import LSTM, entmax
 
 LENGTH = 9
 HEADS, WIDTH = 4, 8  # of the modules below: d_model = 32
@@ -19,14 +21,15 @@ PRECISION = {"rope": 1e-5}  # its angles are float32; all else is float64 here
 
 
 def module_of(mechanism, cope_table=5, seed=0, n_head=HEADS):
-    """A mechanism's module in float64; CoPE's table is short, and not its initial zeros."""
+    """A mechanism's module in float64; CoPE's table is short."""
     torch.manual_seed(seed)
     config = GPTConfig(
         mechanism=mechanism, d_model=n_head * WIDTH, n_head=n_head, cope_table=cope_table
     )
     module = MECHANISMS[mechanism](config).double()
-    if hasattr(module, "table"):
-        torch.nn.init.normal_(module.table)
+    for name in ("table", "scale"):  # CoPE's zeros and SSMax's 0.43 would hide errors
+        if hasattr(module, name):
+            torch.nn.init.normal_(getattr(module, name))
     return module
 
 
@@ -43,12 +46,17 @@ def close(given, expected, precision=1e-10):
 # Against the loops
 
 
+def test_every_mechanism_has_its_loop():
+    """The LSTM's is below: it has no weights."""
+    assert set(oracles.ROWS) == set(MECHANISMS) - {"lstm"}
+
+
 @pytest.mark.parametrize("block_size", [1, 4, LENGTH, 64])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", oracles.ROWS)
 def test_module_equals_its_loop(mechanism, block_size, monkeypatch):
     """Output and weights of every mechanism are those of its formula, whatever the block size."""
     blocked = functools.partial(attend, block_size=block_size)
-    monkeypatch.setattr(tra_mini.attention, "attend", blocked)
+    monkeypatch.setattr("tra_mini.layers.attend", blocked)
     module, x = module_of(mechanism), sequences()
     output, weights = module(x, return_weights=True)
     expected_output, expected_weights = oracles.attention_module(mechanism, module, x)
@@ -60,7 +68,7 @@ def test_module_equals_its_loop(mechanism, block_size, monkeypatch):
     assert torch.equal(alone, output)
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", oracles.ROWS)
 def test_logits_equal_their_formula(mechanism):
     """The logits themselves, before softmax forgets a shift: distances start where they should."""
     module, x = module_of(mechanism), sequences(batch=1)
@@ -82,7 +90,7 @@ def test_logits_equal_their_formula(mechanism):
                     assert row[j] == pytest.approx(logit, abs=PRECISION.get(mechanism, 1e-10))
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", oracles.ROWS)
 def test_scores_lie_within_the_root_of_the_width(mechanism):
     """q and k are RMS-normalised to length sqrt(D), so |S_ij| <= sqrt(D), for every mechanism."""
     q, k, _ = module_of(mechanism).heads(100 * sequences())
@@ -119,6 +127,23 @@ def test_alibi_is_a_linear_bias():
     compare_with_torch("alibi", lambda module, x, back: -slopes[None, :, None, None] * back)
 
 
+def test_ssmax_is_a_longer_query():
+    """softmax(s log(i + 1) S_ij - m (i - j)), m = 1/4, 0, 1/64, 0: q is s log(i + 1) times longer.
+
+    Row 0, a single key, has log 1 = 0 times its score; s is learned, 0.43 at first.
+    """
+    module, x = module_of("ssmax"), sequences()
+    q, k, v = module.heads(x)
+    ours, _ = attend(q, k, v, module.weighing(x, q), block_size=4)
+    place = torch.arange(LENGTH, dtype=x.dtype)
+    slopes = torch.tensor([1 / 4, 0, 1 / 64, 0], dtype=x.dtype)[:, None, None]
+    bias = (slopes * (place - place[:, None])).masked_fill(place > place[:, None], -math.inf)
+    longer = q * module.scale[:, None, None] * (place + 1).log()[:, None]
+    close(ours, F.scaled_dot_product_attention(longer, k, v, attn_mask=bias))
+    initial = MECHANISMS["ssmax"](GPTConfig(mechanism="ssmax", d_model=16, n_head=2)).scale
+    assert initial.tolist() == pytest.approx([0.43, 0.43])
+
+
 def test_fox_is_a_bias_of_the_keys_gates():
     """S_ij + log(f_{j+1} ... f_i): a product of the gates after the key, the query's included."""
 
@@ -149,6 +174,141 @@ def test_fox_stays_exact_in_float32_at_length():
     exact, _ = module(x)
     output, _ = module.float()(x.float())
     assert (output - exact).abs().max() < 1.5e-5  # sums kept in float32 are off by some 6e-5
+
+
+# 1.5-entmax
+
+LOGITS = st.floats(-20, 20) | st.sampled_from([-1e30, -1.0, 0.0, 0.5, 1.0, 3.0])  # with ties
+ROWS_OF_LOGITS = st.builds(
+    lambda kept, others: [kept, *others], st.floats(-20, 20), st.lists(LOGITS, max_size=40)
+)
+
+
+def tensor(row):
+    return torch.tensor(row, dtype=torch.float64)
+
+
+@given(row=ROWS_OF_LOGITS)
+def test_entmax_equals_halving(row):
+    """Sorting finds the tau that halving an interval finds, whatever the ties and magnitudes."""
+    expected = oracles.entmax(dict(enumerate(row)))
+    close(entmax(tensor(row)), tensor(list(expected.values())))
+
+
+@given(row=ROWS_OF_LOGITS, rival=ROWS_OF_LOGITS, share=st.floats(0, 1))
+def test_entmax_is_what_entmax_maximises(row, rival, share):
+    """p . z + 4/3 sum(p - p^1.5), its definition (Peters et al. 2019), is nowhere higher."""
+
+    def objective(p):
+        return p @ tensor(row) + (p - p**1.5).sum() * 4 / 3
+
+    p = entmax(tensor(row))
+    other = torch.zeros_like(p)
+    other[: len(rival)] = tensor(rival)[: len(p)].softmax(-1)
+    assert objective(torch.lerp(p, other / other.sum(), share)) <= objective(p) + 1e-10
+
+
+@given(row=ROWS_OF_LOGITS, shift=st.floats(-100, 100))
+def test_entmax_is_a_distribution_with_exact_zeros(row, shift):
+    """It sums to 1, keeps the order, forgets a shift; from 2 below the highest on it is 0."""
+    logits = tensor(row)
+    p = entmax(logits)
+    assert (p >= 0).all()
+    close(p.sum(), tensor(1.0), 1e-12)
+    order = logits.argsort()
+    assert (p[order].diff() >= 0).all()
+    assert (p[logits <= logits.max() - 2] == 0).all()
+    assert all(len(p[logits == logit].unique()) == 1 for logit in set(row))
+    close(entmax(logits + shift), p)
+
+
+def test_entmax_by_hand():
+    """Ties share; two keys 1 apart: x^2 + (x - 1/2)^2 = 1; 2 apart, the lower has nothing."""
+    x = (0.5 + math.sqrt(1.75)) / 2
+    close(entmax(tensor([3.0, 3.0, 3.0, 3.0])), tensor([0.25] * 4))
+    close(entmax(tensor([1.0, 0.0])), tensor([x**2, (x - 0.5) ** 2]))
+    assert entmax(tensor([-5.0, -7.0, -7.0])).tolist() == [1, 0, 0]
+    assert entmax(tensor([-1e30])).tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_removed_keys_weigh_exactly_nothing(dtype):
+    """However many are removed beside one key or two; and nothing flows back to them."""
+    for n in (*range(3, 450), 4096):
+        logits = torch.full((2, n), -1e30, dtype=dtype)
+        logits[:, 0], logits[1, 1] = 0.7, 0.4
+        p = entmax(logits.requires_grad_())
+        [gradient] = torch.autograd.grad(p[:, 0].sum(), logits)
+        for removed in (p[0, 1:], p[1, 2:], gradient[0, 1:], gradient[1, 2:]):
+            assert (removed == 0).all(), n
+        close(p.sum(-1), torch.ones_like(p[:, 0]), 1e-6)
+        assert gradient.isfinite().all()
+
+
+def test_entmax_gradients():
+    """Equal to finite differences, many keys outside; and to the formula of its Jacobian.
+
+    dp/dz = diag(s) - s s^T / sum(s), s = sqrt(p) (Peters et al. 2019, proposition 2).
+    """
+    torch.manual_seed(0)
+    logits = (2 * torch.randn(3, 7, dtype=torch.float64)).requires_grad_()
+    assert (entmax(logits) == 0).any()
+    assert torch.autograd.gradcheck(entmax, logits)
+    row = logits[0].detach()
+    s = entmax(row).sqrt()
+    jacobian = torch.autograd.functional.jacobian(entmax, row)
+    close(jacobian, torch.diag(s) - torch.outer(s, s) / s.sum(), 1e-9)
+
+
+@pytest.mark.parametrize("length", [1, 9, 300])
+def test_entmax_equals_its_authors_package(length):
+    """Weights and gradients of entmax15, where the package entmax is installed."""
+    theirs = pytest.importorskip("entmax").entmax15
+    torch.manual_seed(0)
+    logits, uneven = torch.randn(2, 20, length, dtype=torch.float64)
+    logits = 3 * logits.masked_fill(uneven > 1, -1e30)
+    results = []
+    for function in (entmax, lambda logits: theirs(logits, dim=-1)):
+        given_logits = logits.clone().requires_grad_()
+        p = function(given_logits)
+        (p * uneven).sum().backward()
+        results.append((p, given_logits.grad))
+    close(results[0], results[1], 1e-9)
+
+
+# Stick-breaking
+
+
+def test_what_is_left_of_the_stick_is_silence():
+    """Rows sum to 1 - prod (1 - beta) over the earlier keys; a token never sees itself."""
+    module, x = module_of("stick_breaking"), sequences()
+    q, k, _ = module.heads(x)
+    output, weights = module(x, return_weights=True)
+    shares = torch.sigmoid(q @ k.mT / math.sqrt(WIDTH))
+    for i in range(LENGTH):
+        close(weights[:, :, i].sum(-1), 1 - (1 - shares[:, :, i, :i]).prod(-1))
+    assert torch.count_nonzero(weights.triu()) == 0
+    assert torch.count_nonzero(output[:, 0]) == 0 and (output[:, 1] != 0).any()
+
+
+@pytest.mark.parametrize("score", ["random", 4.0, -4.0])
+def test_stick_breaking_in_float32_over_ten_thousand_keys(score):
+    """Scores up to the root of the width, 4: as float64 multiplies the shares, to 1e-6."""
+    keys = 10_000
+    scores = 8 * torch.rand(1, 1, 2, keys, generator=torch.Generator().manual_seed(0)) - 4
+    if score != "random":
+        scores.fill_(score)
+    scores.requires_grad_()
+    logits, keep = module_of("stick_breaking").weighing(None, None)(scores, slice(0, 2))
+    weights = logits.exp() * keep
+    for row, last in ((0, keys - 2), (1, keys - 1)):  # each query's own key, which it does not see
+        share = torch.sigmoid(scores[0, 0, row, :last].double()).flip(-1)  # newest first
+        left = torch.cat((torch.ones(1), (1 - share).cumprod(-1)[:-1]))
+        assert (weights[0, 0, row, :last] - (share * left).flip(-1)).abs().max() < 1e-6
+        assert torch.count_nonzero(weights[0, 0, row, last:]) == 0
+        assert weights[0, 0, row].sum() < 1 + 1e-5
+    weights.sum().backward()
+    assert scores.grad.isfinite().all()
 
 
 # RoPE
@@ -197,14 +357,22 @@ def test_alibi_slopes_are_the_published_ones():
     assert alibi_slopes(16) == pytest.approx([2 ** (-h / 2) for h in range(1, 17)])
 
 
+@pytest.mark.parametrize("mechanism", ["ssmax", "entmax"])
+def test_half_of_the_heads_have_alibi(mechanism):
+    """Those of odd number, counted from 1, keep their slope; the others know no distance."""
+    module = module_of(mechanism, n_head=8)
+    assert module.slopes() == [1 / 2, 0, 1 / 8, 0, 1 / 32, 0, 1 / 128, 0]
+    assert module_of(mechanism, n_head=1).slopes() == [1 / 256]
+
+
 def test_cope_with_zeros_is_nope():
     """A table of zeros adds nothing."""
     cope, plain = module_of("cope"), module_of("nope")
     torch.nn.init.zeros_(cope.table)
     plain.load_state_dict({name: w for name, w in cope.state_dict().items() if name != "table"})
     x = sequences()
-    for given, expected in zip(cope(x, True), plain(x, True), strict=True):
-        close(given, expected)
+    for ours, expected in zip(cope(x, True), plain(x, True), strict=True):
+        close(ours, expected)
 
 
 def test_cope_beyond_the_tables_end_uses_the_last_entry():
@@ -231,6 +399,63 @@ def test_cope_interpolates_between_positions():
     logits, _ = module.weighing(x, q)(scores, slice(0, LENGTH))
     halfway = q @ (module.table[0] + module.table[1]) / 2
     close(logits.diagonal(dim1=-2, dim2=-1), halfway)
+
+
+# TRA beside other heads
+
+
+@pytest.mark.parametrize(
+    ("mixed", "other"), [("tra_beside_nope", "nope"), ("tra_beside_local", "distance_only")]
+)
+@pytest.mark.parametrize("n_head", [2, 4])
+def test_half_of_the_heads_are_tra(mixed, other, n_head):
+    """With the same parameters: the first half are TRA's, to the bit, the second the other's."""
+    module, x = module_of(mixed, n_head=n_head), sequences(length=70, d_model=n_head * WIDTH)
+    maps = {}
+    for mechanism in (mixed, "tra", other):
+        alike = module_of(mechanism, n_head=n_head)
+        alike.load_state_dict(module.state_dict(), strict=mechanism != "nope")  # which has no gate
+        _, maps[mechanism] = alike(x, return_weights=True)
+    half = n_head // 2
+    assert torch.equal(maps[mixed][:, :half], maps["tra"][:, :half])
+    assert torch.equal(maps[mixed][:, half:], maps[other][:, half:])
+    assert not torch.allclose(maps[mixed][:, half:], maps["tra"][:, half:])
+
+
+# The LSTM
+
+
+@torch.no_grad()
+def test_lstm_equals_a_loop_of_its_equations():
+    """i, f, g, o of x_t and h_(t-1); c = f c + i g; h = o tanh(c), number by number."""
+    module, x = module_of("lstm", n_head=1), sequences(length=6, d_model=WIDTH)
+    weights = [each.tolist() for each in module.lstm.parameters()]  # of x, of h; 4 * WIDTH rows
+    of_x, of_h, bias_x, bias_h = weights
+    output, no_weights = module(x)
+    assert no_weights is None and output.shape == x.shape
+    for sequence, outputs in zip(x.tolist(), output.tolist(), strict=True):
+        h, c = [0.0] * WIDTH, [0.0] * WIDTH
+        for x_t, expected in zip(sequence, outputs, strict=True):
+            gates = [
+                oracles.dot(of_x[row], x_t) + bias_x[row] + oracles.dot(of_h[row], h) + bias_h[row]
+                for row in range(4 * WIDTH)
+            ]
+            i, f, g, o = (gates[part * WIDTH : (part + 1) * WIDTH] for part in range(4))
+            for n in range(WIDTH):
+                kept = oracles.sigmoid(f[n]) * c[n]
+                c[n] = kept + oracles.sigmoid(i[n]) * math.tanh(g[n])
+                h[n] = oracles.sigmoid(o[n]) * math.tanh(c[n])
+            assert h == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_lstm_has_no_weights():
+    """To ask for them is an error, of the layer and of the GPT."""
+    config = GPTConfig(mechanism="lstm", d_model=16)
+    allowed = "^return_weights is True; allowed: False, for an LSTM has no weights$"
+    with pytest.raises(ValueError, match=allowed):
+        LSTM(config)(torch.zeros(1, 3, 16), return_weights=True)
+    with pytest.raises(ValueError, match=allowed):
+        GPT(config)(torch.tensor([[0, 1]]), return_weights=True)
 
 
 # Sinusoidal positions
