@@ -65,7 +65,8 @@ COPYING = (  # what might help TRA to copy: name, mechanism, changes to the conf
     ("copy", "tra_beside_nope", {}),
     ("copy", "tra_beside_local", {}),
     ("copy, four layers", "tra", {"n_layer": 4}),
-    *(("copy, unique symbols", mechanism, UNIQUE) for mechanism in HEADLINE),
+    ("copy, unique symbols", "tra", UNIQUE),
+    ("copy, unique symbols", "fox", UNIQUE),
 )
 
 
@@ -96,8 +97,6 @@ TRIED = (  # to let TRA learn more of text: name, mechanism, changes to the conf
     ("half of the heads NoPE", "tra_beside_nope", {}),
     ("half of the heads local", "tra_beside_local", {}),
     ("three times the steps", "tra", {"steps": 6000}),
-    ("three times the steps, half of the heads local", "tra_beside_local", {"steps": 6000}),
-    ("three times the steps, removal annealed", "tra_annealed", {"steps": 6000}),
     ("three times the steps, FoX", "fox", {"steps": 6000}),
 )
 
