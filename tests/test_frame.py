@@ -238,14 +238,20 @@ def language_table(runs):
     return "\n".join(lines)
 
 
-def tried_table(runs):
-    """The README's table of what was tried to let TRA learn more of text."""
-    lines = ["| tried with TRA | 128 | 2,048 | steps | parameters |", "|---|---|---|---|---|"]
-    for run in runs:
+def tried_table(runs, cost):
+    """The README's table of what was tried to let TRA learn more of text, first as it is."""
+    steps = {(row["mechanism"], row["n_head"]): row["ratio"] for row in cost["table"]}
+    base = next(run for run in stored("language") if run["config"]["mechanism"] == "tra")
+    lines = ["| tried with TRA | 128 | 2,048 | steps | time of a step | parameters |"]
+    lines.append("|---|---|---|---|---|---|")
+    for run in [base, *runs]:
+        config = run["config"]
         bits = {row["length"]: row["bits_per_byte"] for row in run["rows"]}
-        [name] = run["config"]["testing"]["splits"]
-        cells = f"{bits[128]:.2f} | {bits[2048]:.2f} | {run['config']['steps']:,}"
-        lines.append(f"| {name} | {cells} | {run['parameters']:,} |")
+        [name] = config["testing"]["splits"]
+        name = "nothing" if run is base else name
+        cells = f"{bits[128]:.2f} | {bits[2048]:.2f} | {config['steps']:,}"
+        ratio = steps[config["mechanism"], config["n_head"]]
+        lines.append(f"| {name} | {cells} | {ratio:.2f} | {run['parameters']:,} |")
     return "\n".join(lines)
 
 
@@ -263,7 +269,9 @@ def tried_table(runs):
         registers_sentence(stored("tasks")),
         copying_table(stored("copying")),
         language_table(stored("language")),
-        tried_table(stored("language_tried")),
+        tried_table(
+            stored("language_tried"), json.loads((RESULTS / "training_cost.json").read_text())
+        ),
         ratio_table(json.loads((RESULTS / "cost.json").read_text())),
         length_table(json.loads((RESULTS / "cost.json").read_text())),
         memory_sentence(json.loads((RESULTS / "cost.json").read_text())),

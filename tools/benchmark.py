@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from tra_mini import plots, results, threshold_relative_attention
+from tra_mini import charts, plots, results, threshold_relative_attention
 from tra_mini.early import attend_early
 from tra_mini.experiments import RESULTS
 
@@ -128,7 +128,7 @@ def measure():
     contents = {"schema": results.SCHEMA, "experiment": "cost", "environment": environment}
     results.check_writable(RESULTS)
     results.write(RESULTS / "cost.json", json.dumps(contents | {"ratios": ratios, "table": table}))
-    plots.save(plots.cost(table), RESULTS.parent / "cost.svg")
+    plots.save(charts.cost(table), RESULTS.parent / "cost.svg")
     print(f"written: {RESULTS / 'cost.json'}, {RESULTS.parent / 'cost.svg'}")
 
 

@@ -27,6 +27,12 @@ def model_path(config):
     return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
 
 
+def model_config(config):
+    """The GPTConfig of a run's config, which may leave settings at their defaults."""
+    names = (field.name for field in fields(GPTConfig))
+    return GPTConfig(**{name: config[name] for name in names if name in config})
+
+
 def task_of(config, setting):
     """A config's task at a setting of its testing: flip-flops' p_ignore, others' arguments."""
     if "task" not in config:
@@ -48,8 +54,7 @@ def trained(config, on_step=None, device="cpu"):
     Where it has not learned its task, by its loss at the training length alone, it starts again
     from other weights, as often as config allows; the best start counts. Sets loss, started, path.
     """
-    names = (field.name for field in fields(GPTConfig))
-    model = GPTConfig(**{name: config[name] for name in names if name in config})
+    model = model_config(config)
     task = task_of(config, config.get("settings", config.get("p_ignore")))
     shown = task
     if "shortest" in config:
