@@ -8,7 +8,6 @@ from torch.utils._pytree import tree_leaves
 
 from tra_mini import GPT, MECHANISMS, GPTConfig
 
-
 # how many heads, of two, may remove every key of a row
 MAY_BE_SILENT = {"tra": 2, "sparsity_only": 2, "sparsity_raw": 2}
 MAY_BE_SILENT |= {"tra_beside_nope": 1, "tra_beside_local": 1}
