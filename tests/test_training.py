@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tra_mini import GPT, GPTConfig, accuracy_by_length, flip_flop, train, training
+from tra_mini.starts import of_any_length
+from tra_mini.tasks import registers
 
 TINY = GPTConfig(n_layer=1, n_head=2, d_model=8)
 TASK = partial(flip_flop, p_ignore=0.5)
@@ -211,6 +213,19 @@ class TestCheckpoint:
         assert same_weights(first, again)
         assert again.train_seconds == first.train_seconds
         assert not again.training
+
+    def test_a_task_in_a_task_is_kept_by_its_whole_name(self):
+        """Lengths that vary: resumed equals uninterrupted; the inner task's settings are named."""
+        task = partial(of_any_length, task=partial(registers, n_registers=1), shortest=4)
+        assert training.name_of(task) == "of_any_length(shortest=4, task=registers(n_registers=1))"
+        with pytest.raises(KeyboardInterrupt):
+            quick(task=task, checkpoint=self.path, on_step=interrupt_after(6))
+        assert same_weights(quick(task=task, checkpoint=self.path), quick(task=task))
+        other = partial(of_any_length, task=partial(registers, p_ignore=0.1), shortest=4)
+        with pytest.raises(
+            ValueError, match=r"n_registers=1.*registers\(p_ignore=0.1"
+        ):
+            quick(task=other, checkpoint=self.path)
 
     @pytest.mark.parametrize(
         "change",
