@@ -212,13 +212,15 @@ def registers_sentence(runs):
     return f"Strings of 1,024 tokens without an error, each seed: {'; '.join(shown)}."
 
 
-def copying_table(runs):
-    """The README's table of what was tried with copying: worst seed, right answers."""
+def remedies_table(runs):
+    """The README's table of what might help TRA: right answers, worst seed, by times the length."""
     values = results.by_seed(runs, "per_read")
-    lines = ["| copying | mechanism | 32 | 64 | 128 | 512 |", "|---|---|---|---|---|---|"]
-    for name, mechanism in dict.fromkeys(key[:2] for key in values):
-        cells = (f"{min(values[name, mechanism, length]):.2f}" for length in (32, 64, 128, 512))
-        lines.append(f"| {name} | {plots.STYLE[mechanism][0]} | {' | '.join(cells)} |")
+    lines = ["| task | mechanism | 1 x | 2 x | 4 x | 16 x |", "|---|---|---|---|---|---|"]
+    for task, mechanism in sorted(dict.fromkeys(key[:2] for key in values)):
+        lengths = sorted(n for name, which, n in values if (name, which) == (task, mechanism))
+        worst = (min(values[task, mechanism, lengths[i]]) for i in (0, 1, 2, 4))
+        cells = " | ".join(f"{share:.2f}" for share in worst)
+        lines.append(f"| {task.replace('_', ' ')} | {plots.STYLE[mechanism][0]} | {cells} |")
     return "\n".join(lines)
 
 
@@ -267,7 +269,7 @@ def tried_table(runs, cost):
         seeds_sentence(stored("flip_flop")),
         tasks_table(stored("tasks")),
         registers_sentence(stored("tasks")),
-        copying_table(stored("copying")),
+        remedies_table(stored("remedies")),
         language_table(stored("language")),
         tried_table(
             stored("language_tried"), json.loads((RESULTS / "training_cost.json").read_text())
@@ -286,7 +288,7 @@ def tried_table(runs, cost):
         "seeds",
         "tasks",
         "registers",
-        "copying",
+        "remedies",
         "language",
         "tried",
         "speed",

@@ -15,7 +15,7 @@ from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
 
 FULL = ("recipe", "flip_flop", "flip_flop_long", "flip_flop_far")
-TASKS = ("tasks", "copying")
+TASKS = ("tasks", "remedies")
 VALUES = {  # of an experiment's table: what is compared, in words, and which seed is the worst
     name: ("per_read", "answers that are right", min) for name in TASKS
 } | {name: ("bits_per_byte", "bits a byte", max) for name in ("language", "language_tried")}

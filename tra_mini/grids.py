@@ -61,12 +61,14 @@ HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
     | {"length": 18, "batch": 64, "steps": 1000},
 }
 UNIQUE = {"settings": {"n_symbols": 256, "unique": True}, "vocab_size": 258}
-COPYING = (  # what might help TRA to copy: name, mechanism, changes to the config
-    ("copy", "tra_beside_nope", {}),
-    ("copy", "tra_beside_local", {}),
-    ("copy, four layers", "tra", {"n_layer": 4}),
-    ("copy, unique symbols", "tra", UNIQUE),
-    ("copy, unique symbols", "fox", UNIQUE),
+REMEDIES = (  # where TRA falls short, what might help: task, name, mechanism, changes
+    ("copy", "copy", "tra_beside_nope", {}),
+    ("copy", "copy", "tra_beside_local", {}),
+    ("copy", "copy, four layers", "tra", {"n_layer": 4}),
+    ("copy", "copy, unique symbols", "tra", UNIQUE),
+    ("copy", "copy, unique symbols", "fox", UNIQUE),
+    ("recall", "recall", "tra_beside_local", {}),
+    *((task, task, "tra_annealed", {}) for task in ("copy", "recall", "count", "max_retrieval")),
 )
 
 
@@ -131,10 +133,10 @@ EXPERIMENTS = {
         for task in HARDER
         for mechanism in CONTENDERS
     ],
-    "copying": [
-        task_config("copy", mechanism, seed, name, **changes)
+    "remedies": [
+        task_config(task, mechanism, seed, name, **changes)
         for seed in SEEDS[:3]
-        for name, mechanism, changes in COPYING
+        for task, name, mechanism, changes in REMEDIES
     ],
     "language": [language_config(mechanism, SEEDS[0]) for mechanism in (*FIRST, *STRONGEST)]
     + [language_config(mechanism, seed) for seed in SEEDS[1:3] for mechanism in HEADLINE],
