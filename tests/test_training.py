@@ -222,9 +222,7 @@ class TestCheckpoint:
             quick(task=task, checkpoint=self.path, on_step=interrupt_after(6))
         assert same_weights(quick(task=task, checkpoint=self.path), quick(task=task))
         other = partial(of_any_length, task=partial(registers, p_ignore=0.1), shortest=4)
-        with pytest.raises(
-            ValueError, match=r"n_registers=1.*registers\(p_ignore=0.1"
-        ):
+        with pytest.raises(ValueError, match=r"n_registers=1.*registers\(p_ignore=0.1"):
             quick(task=other, checkpoint=self.path)
 
     @pytest.mark.parametrize(
