@@ -20,6 +20,7 @@ NAMES = [
     "04_threshold_relative_attention",
     "05_length_generalisation",
     "06_inside_the_model",
+    "07_where_it_breaks",
     "08_longer_and_faster",
 ]
 EXERCISES = [f"exercises/{name}" for name in NAMES[1:7]]
