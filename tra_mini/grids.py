@@ -66,9 +66,8 @@ REMEDIES = (  # where TRA falls short, what might help: task, name, mechanism, c
     ("copy", "copy", "tra_beside_local", {}),
     ("copy", "copy, four layers", "tra", {"n_layer": 4}),
     ("copy", "copy, unique symbols", "tra", UNIQUE),
-    ("copy", "copy, unique symbols", "fox", UNIQUE),
     ("recall", "recall", "tra_beside_local", {}),
-    *((task, task, "tra_annealed", {}) for task in ("copy", "recall", "count", "max_retrieval")),
+    *((task, task, "tra_annealed", {}) for task in ("recall", "count", "max_retrieval")),
 )
 
 
