@@ -291,9 +291,9 @@ def test_what_is_left_of_the_stick_is_silence():
     assert torch.count_nonzero(output[:, 0]) == 0 and (output[:, 1] != 0).any()
 
 
-@pytest.mark.parametrize("score", ["random", 4.0, -4.0])
+@pytest.mark.parametrize("score", ["random", 4.0, -4.0, 30.0, -30.0])
 def test_stick_breaking_in_float32_over_ten_thousand_keys(score):
-    """Scores up to the root of the width, 4: as float64 multiplies the shares, to 1e-6."""
+    """Scores up to the root of the width, 4, and far beyond: as float64 multiplies the shares."""
     keys = 10_000
     scores = 8 * torch.rand(1, 1, 2, keys, generator=torch.Generator().manual_seed(0)) - 4
     if score != "random":
