@@ -97,19 +97,22 @@ def starts_sentence(runs):
     for run in runs:
         started.setdefault(run["config"]["mechanism"], []).append(run["started"])
     again = {name: sum(n > 1 for n in counts) for name, counts in started.items()}
-    shown = (f"{plots.STYLE[name][0]}: {n} of 5" for name, n in again.items() if n)
+    shown = (
+        f"{plots.STYLE[name][0]}: {n} of {len(started[name])}" for name, n in again.items() if n
+    )
     return f"Seeds that started again: {'; '.join(shown)}; all others: none."
 
 
 def brief_table(runs):
     """The README's table of results: worst seed and, behind it, the mean of all seeds."""
     values = results.exact_matches(runs)
-    lines = ["| mechanism | 64 | 256 | 1,024 | 4,096 | 4,096 sparse | 4,096 dense |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = ["| mechanism | seeds | 64 | 256 | 1,024 | 4,096 | 4,096 sparse | 4,096 dense |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for mechanism in dict.fromkeys(run["config"]["mechanism"] for run in runs):
         cells = [values[split, mechanism, length] for split, length in BRIEF]
         shown = [f"{min(cell):.2f} ({sum(cell) / len(cell):.2f})" for cell in cells]
-        lines.append(f"| {plots.STYLE[mechanism][0]} | {' | '.join(shown)} |")
+        name = f"{plots.STYLE[mechanism][0]} | {len(cells[0])}"
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """One function a figure; one colour, marker and line style a mechanism, the same everywhere."""
 
 import io
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -77,7 +78,8 @@ def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
 
 def finish(figure, title, runs, columns):
     """The title, which says what the lines are, and the legend below all panels."""
-    seeds = len({run["config"]["seed"] for run in runs})
+    counts = Counter(run["config"]["mechanism"] for run in runs)
+    seeds = " or ".join(str(count) for count in sorted({*counts.values()}, reverse=True))
     figure.suptitle(
         f"{title}, trained at {TRAINING['length']} tokens (dotted). Faint lines: each of {seeds}"
         " seeds; marked line: the worst of them"
