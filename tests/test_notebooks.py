@@ -22,6 +22,7 @@ NAMES = [
     "06_inside_the_model",
     "07_where_it_breaks",
     "08_longer_and_faster",
+    "09_language_modelling",
 ]
 EXERCISES = [f"exercises/{name}" for name in NAMES[1:7]]
 MARKERS = {}  # notebook: how many NBVAL markers it holds; none so far
