@@ -39,25 +39,25 @@ def cost(table):
 def tasks(runs):
     """A panel a task: the worst seed's share of right answers, mechanisms by lengths."""
     values = by_seed(runs, "per_read")
-    tasks_shown = dict.fromkeys(task for task, _, _ in values)
-    figure = Figure(figsize=(12.6, 9.6), layout="constrained")
-    axes = figure.subplots(2, math.ceil(len(tasks_shown) / 2), squeeze=False)
-    for ax, task in zip(axes.flat, tasks_shown, strict=True):
-        names = [name for name in STYLE if (task, name) in {key[:2] for key in values}]
+    panels = dict.fromkeys(task for task, _, _ in values)
+    names = [name for name in STYLE if name in {mechanism for _, mechanism, _ in values}]
+    figure = Figure(figsize=(12.6, 9.2), layout="constrained")
+    axes = figure.subplots(2, math.ceil(len(panels) / 2), squeeze=False, sharey=True)
+    for ax, task in zip(axes.flat, panels, strict=True):
         lengths = sorted({length for where, _, length in values if where == task})
         worst = [[min(values[task, name, length]) for length in lengths] for name in names]
         ax.imshow(worst, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         for row, shares in enumerate(worst):
             for column, share in enumerate(shares):
-                shown = f"{share:.2f}"  # cut off, not rounded, where it is not quite 1
-                shown = "<1" if shown == "1.00" and share < 1 else shown
+                shown = f"{share:.2f}"
+                shown = "<1" if shown == "1.00" and share < 1 else shown  # 1.00: without an error
                 colour = "black" if share > 0.5 else "white"
-                ax.text(column, row, shown, ha="center", va="center", color=colour, fontsize=9)
-        ax.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+                ax.text(column, row, shown, ha="center", va="center", color=colour)
+        ax.set_xticks(range(len(lengths)), lengths)
         ax.set_yticks(range(len(names)), [STYLE[name][0] for name in names])
         ax.set_title(task.replace("_", " "))
-        ax.set_xlabel("length (tokens); the first is that of training")
-    figure.suptitle("Share of right answers, the worst seed of each mechanism")
+        ax.set_xlabel("length (tokens)")
+    figure.suptitle("Share of right answers, worst seed; training ended at the shortest length")
     return figure
 
 

@@ -85,7 +85,7 @@ def finish(figure, title, runs, columns):
         " seeds; marked line: the worst of them"
     )
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+    place = {"loc": "outside lower center", "ncols": min(columns, 7), "frameon": False}
     figure.legend(handles[::-1], labels[::-1], **place)
 
 
