@@ -7,6 +7,7 @@ dictionary {j: logit}. ROWS holds every mechanism that has weights: all but the 
 
 import cmath
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -172,6 +173,10 @@ ROWS = {
     "stick_breaking": stick_breaking,
     "tra_beside_nope": tra_beside(nope),
     "tra_beside_local": tra_beside(distance_only),
+    "tra_slow_gates": tra,  # other first gates
+    "tra_spread_gates": tra,
+    "tra_annealed": tra,  # outside training
+    "tra_low_threshold": partial(tra, threshold=-1.0),
     "tra": tra,
 }
 NORMALISE = {

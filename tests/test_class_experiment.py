@@ -164,8 +164,9 @@ def test_a_real_run_of_three_steps_can_be_merged_where_its_settings_hold(tmp_pat
     shutil.copytree(ROOT / "tra_mini", tmp_path / "tra_mini")
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     path = tmp_path / "tra_mini" / "grids.py"
-    assert path.read_text().count('"steps": 1000') == 1
-    path.write_text(path.read_text().replace('"steps": 1000', '"steps": 3'))
+    recipe = 'TRAINING = {"steps": 1000'
+    assert path.read_text().count(recipe) == 1
+    path.write_text(path.read_text().replace(recipe, 'TRAINING = {"steps": 3'))
     returned, out, error = command(tmp_path, "run", 7, tmp_path / "class")
     assert (returned, error) == (0, "")
     assert out == f"written: {tmp_path / 'class' / 'class_7.json'}\n"

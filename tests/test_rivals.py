@@ -26,7 +26,7 @@ def module_of(mechanism, cope_table=5, seed=0, n_head=HEADS):
     config = GPTConfig(
         mechanism=mechanism, d_model=n_head * WIDTH, n_head=n_head, cope_table=cope_table
     )
-    module = MECHANISMS[mechanism](config).double()
+    module = MECHANISMS[mechanism](config).double().eval()
     for name in ("table", "scale"):  # CoPE's zeros and SSMax's 0.43 would hide errors
         if hasattr(module, name):
             torch.nn.init.normal_(getattr(module, name))
@@ -494,7 +494,7 @@ def random_tokens(batch, length, seed):
 def test_future_tokens_change_no_earlier_logits(mechanism):
     """Causality through the whole GPT, across blocks of rows and within one."""
     torch.manual_seed(0)
-    model = GPT(GPTConfig(mechanism=mechanism, d_model=16, n_head=2, cope_table=8)).double()
+    model = GPT(GPTConfig(mechanism=mechanism, d_model=16, n_head=2, cope_table=8)).double().eval()
     length = BLOCK_SIZE + 9
     tokens, other = random_tokens(1, length, 1), random_tokens(1, length, 2)
     with torch.no_grad():
@@ -516,3 +516,23 @@ def test_every_parameter_learns(mechanism):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert (parameter.grad != 0).any(), name
+
+
+def test_annealed_removal_sets_in_over_500_steps_of_training_and_never_outside():
+    """kappa = 2p / (1 - p) on scores below 0, p the share done; then TRA, as in eval from the start."""
+    module, x = module_of("tra_annealed"), sequences(batch=1)
+    q, k, _ = module.heads(x)
+    scores = q @ k.mT / math.sqrt(WIDTH)
+    rows = slice(0, LENGTH)
+    exact, survivors = module.weighing(x, q)(scores, rows)
+    assert module.steps == 0 and (survivors.sum() < LENGTH * (LENGTH + 1))
+    module.train()
+    for step in (1, 250, 499):
+        module.steps.fill_(step - 1)
+        logits, keep = module.weighing(x, q)(scores, rows)
+        kappa = 2 * step / (500 - step)
+        close(logits, exact + kappa * scores.clamp(max=0), 1e-10)
+        assert torch.equal(keep.bool(), torch.ones(LENGTH, LENGTH).tril().bool())
+        assert module.steps == step
+    logits, keep = module.weighing(x, q)(scores, rows)  # step 500
+    assert torch.equal(logits, exact) and torch.equal(keep, survivors)

@@ -10,7 +10,7 @@ from torch import nn
 from tra_mini import ablations, variants
 from tra_mini.attention import causal
 from tra_mini.layers import Attention, GatedAttention, ThresholdRelativeAttention, remember
-from tra_mini.positions import ALiBi, CoPE, RoPE
+from tra_mini.positions import ALiBi, CoPE, RoPE, alibi_slopes
 
 
 class FoX(GatedAttention):
@@ -35,7 +35,7 @@ class HalfALiBi(ALiBi):
     """ALiBi on every other head, no distance on the rest: NAPE (Vasylenko et al. 2026)."""
 
     def slopes(self):
-        return [slope * (h % 2 == 0) for h, slope in enumerate(super().slopes())]
+        return [slope * (h % 2 == 0) for h, slope in enumerate(alibi_slopes(self.n_head))]
 
 
 class SSMax(HalfALiBi):
