@@ -519,7 +519,7 @@ def test_every_parameter_learns(mechanism):
 
 
 def test_annealed_removal_sets_in_over_500_steps_of_training_and_never_outside():
-    """kappa = 2p / (1 - p) on scores below 0, p the share done; then TRA, as in eval from the start."""
+    """kappa = 2p / (1 - p) on scores below 0, p the share done; then, and in eval, TRA."""
     module, x = module_of("tra_annealed"), sequences(batch=1)
     q, k, _ = module.heads(x)
     scores = q @ k.mT / math.sqrt(WIDTH)
