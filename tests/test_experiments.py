@@ -412,7 +412,8 @@ class TestBadInput:
             run_experiment("no such", tmp_path / "results")
         expected = (
             "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long,"
-            " flip_flop_far, flip_flop_million, tasks, remedies, language, language_tried, paper"
+            " flip_flop_far, flip_flop_million, tasks, remedies,"
+            " flip_flop_variants, registers_longer, language, language_tried, paper"
         )
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()

@@ -137,7 +137,7 @@ def graded(exercises, given, tmp_path_factory):
     """What grading says of a class of all kinds of trouble: {student: [(passed, message), ...]}."""
     folder = tmp_path_factory.mktemp("graded")
     first = Handed(folder / "first", given)
-    first.notebook("ada")
+    first.notebook("ada", halve="import torch\nreturn number / 2")  # what takes longest below
     started = time.monotonic()
     tool.grade_all(first.folder, folder / "first.csv", 300, exercises)
     seconds = int(5 + 4 * (time.monotonic() - started))  # a limit that a loaded machine keeps too

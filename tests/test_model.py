@@ -10,7 +10,8 @@ from tra_mini import GPT, MECHANISMS, GPTConfig
 
 # how many heads, of two, may remove every key of a row
 MAY_BE_SILENT = {"tra": 2, "sparsity_only": 2, "sparsity_raw": 2}
-MAY_BE_SILENT |= {"tra_beside_nope": 1, "tra_beside_local": 1}
+MAY_BE_SILENT |= {"tra_slow_gates": 2, "tra_spread_gates": 2, "tra_low_threshold": 2}
+MAY_BE_SILENT |= {"tra_annealed": 2, "tra_beside_nope": 1, "tra_beside_local": 1}
 
 
 def model_of(mechanism, seed=0, **settings):
@@ -42,7 +43,7 @@ def test_weights_of_every_layer(mechanism):
     Rows sum to 1, or are silent where a head may remove every key; those of stick-breaking sum to
     less than 1, but for rounding, and the first token's to 0.
     """
-    model, tokens = model_of(mechanism, n_layer=3), random_tokens(2, 70)
+    model, tokens = model_of(mechanism, n_layer=3).eval(), random_tokens(2, 70)
     logits, maps = model(tokens, return_weights=True)
     assert torch.equal(logits, model(tokens))
     assert len(maps) == 3

@@ -27,7 +27,7 @@ def cost(table):
             rows = [row for row in table if row["form"] == form and row[quantity]]
             lengths, values = [row["T"] for row in rows], [row[quantity] for row in rows]
             ax.plot(lengths, values, color=colour, marker=marker, linestyle=line, label=label)
-        ax.set(xscale="log", yscale="log", xlabel="length T (tokens)", title=title)
+        ax.set(yscale="log", xlabel="length T (tokens)", title=title)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.grid(color="0.92")

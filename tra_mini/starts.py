@@ -17,6 +17,7 @@ from tra_mini.tasks import TASKS, flip_flop
 from tra_mini.training import train
 
 MODELS = Path(__file__).resolve().parents[1] / ".cache" / "models"
+KNOWN = TASKS | {task.__name__: task for task in (stdlib_bytes, published_flip_flop)}
 LEARNED = 0.05  # nats a read: a training that ends above it starts again
 
 
@@ -37,8 +38,7 @@ def task_of(config, setting):
     """A config's task at a setting of its testing: flip-flops' p_ignore, others' arguments."""
     if "task" not in config:
         return partial(flip_flop, p_ignore=setting)
-    known = TASKS | {task.__name__: task for task in (stdlib_bytes, published_flip_flop)}
-    return partial(known[config["task"]], **setting)
+    return partial(KNOWN[config["task"]], **setting)
 
 
 def of_any_length(batch, length, generator, *, task, shortest):

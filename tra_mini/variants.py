@@ -1,6 +1,6 @@
-"""What was tried to make TRA learn more: other heads beside it, other starts. At most one helps.
+"""What was tried to make TRA learn more: other heads beside it, other starts, another threshold.
 
-The name in MECHANISMS is in brackets. Notebooks 07 and 09 say where each was tried.
+The mechanisms named tra_*. README and notebooks 07 and 09 say where each was tried, and what of it.
 """
 
 import torch
@@ -14,7 +14,15 @@ ANNEALED = 500  # steps
 
 
 class Beside(GatedAttention):
-    """TRA in the first half of the heads, another rule in the second half."""
+    """TRA in the first half of the heads, another rule in the second half.
+
+    ValueError for an odd number of heads.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        if config.n_head % 2:
+            raise ValueError(f"n_head is {config.n_head}; allowed for two halves: even numbers")
 
     def weighing(self, x, q, cache=None):
         half = self.n_head // 2
