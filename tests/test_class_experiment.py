@@ -163,7 +163,7 @@ def test_a_real_run_of_three_steps_can_be_merged_where_its_settings_hold(tmp_pat
     """In a copy of the project that trains three steps; the project itself refuses its file."""
     shutil.copytree(ROOT / "tra_mini", tmp_path / "tra_mini")
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
-    path = tmp_path / "tra_mini" / "grids.py"
+    path = tmp_path / "tra_mini" / "recipes.py"
     recipe = 'TRAINING = {"steps": 1000'
     assert path.read_text().count(recipe) == 1
     path.write_text(path.read_text().replace(recipe, 'TRAINING = {"steps": 3'))

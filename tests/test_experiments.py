@@ -10,7 +10,7 @@ import torch
 from laboratory import NEVER, Laboratory, config, ended
 
 import tra_mini
-from tra_mini import MECHANISMS, experiments, grids, results, starts
+from tra_mini import MECHANISMS, experiments, grids, recipes, results, starts
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.experiments import run_experiment, sequences, stored
 from tra_mini.grids import EXPERIMENTS
@@ -40,7 +40,20 @@ class TestGrids:
             losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
         assert len(losses) == len(grids.RECIPES)
         best = min(losses, key=lambda recipe: max(losses[recipe]))
-        assert best == tuple(grids.TRAINING[name] for name in grids.RECIPES[0])
+        assert best == tuple(recipes.TRAINING[name] for name in grids.RECIPES[0])
+
+    def test_registers_longer_has_the_recipe_of_lowest_loss(self):
+        """Of those tried, by the worst seed's loss at the training length; on other seeds."""
+        losses = {}
+        for run in stored("registers_recipe"):
+            config = run["config"]
+            assert config["testing"]["lengths"] == [config["length"]]
+            assert config["seed"] not in grids.SEEDS
+            recipe = tuple(config[name] for name in grids.REGISTERS_RECIPES[0])
+            losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
+        assert len(losses) == len(grids.REGISTERS_RECIPES)
+        best = min(losses, key=lambda recipe: max(losses[recipe]))
+        assert best == tuple(grids.REGISTERS_RECIPES[-1].values())
 
     def test_headline(self):
         """TRA and its main rivals, three seeds each."""
@@ -76,6 +89,40 @@ class TestGrids:
             items = 2 if one["task"] == "max_retrieval" else 0  # the question and the answer
             factors = [(length - items) // (lengths[0] - items) for length in lengths]
             assert factors[:5] == [1, 2, 4, 8, 16] and lengths[0] == one["length"]
+
+    def test_what_might_help_changes_one_thing(self):
+        """The mechanism or a setting of a task's recipe; in registers_longer the recipe."""
+        recipe = {one["task"]: one for one in EXPERIMENTS["tasks"] if one["mechanism"] == "tra"}
+        for one in EXPERIMENTS["remedies"]:
+            base = recipe[one["task"]]
+            changed = {name for name in one if one[name] != base[name]} - {"testing", "seed"}
+            [(label, settings)] = one["testing"]["splits"].items()
+            assert settings == one["settings"]
+            if label == "copy, unique symbols":  # other symbols are another vocabulary too
+                assert changed == {"settings", "vocab_size"}
+            else:
+                assert len(changed) == 1 and changed < {"mechanism", "n_layer"}
+        longer = EXPERIMENTS["registers_longer"]
+        cells = {(one["mechanism"], one["seed"]) for one in longer}
+        names = ("tra", "contextual_only", "fox", "lstm")
+        assert cells == {(name, seed) for name in names for seed in (5, 6, 7)}
+        for one in longer:
+            base = recipe["registers"] | grids.REGISTERS_RECIPES[-1]
+            changed = {name for name in one if one[name] != base[name]}
+            assert changed <= {"mechanism", "seed"} and len(longer) == 12
+
+    def test_flip_flop_variants(self):
+        """The recipe of the flip-flops, three seeds, other mechanisms."""
+        recipes = {
+            json.dumps({**one, "mechanism": 0, "seed": 0})
+            for one in EXPERIMENTS["flip_flop_variants"] + EXPERIMENTS["headline"]
+        }
+        assert len(recipes) == 1
+        assert {(one["mechanism"], one["seed"]) for one in EXPERIMENTS["flip_flop_variants"]} == {
+            (f"tra_{name}", seed)
+            for name in ("beside_local", "low_threshold", "annealed")
+            for seed in (5, 6, 7)
+        }
 
     def test_language(self):
         """Every mechanism but the variants with a seed; those of the headline with three."""
@@ -412,8 +459,8 @@ class TestBadInput:
             run_experiment("no such", tmp_path / "results")
         expected = (
             "name is 'no such'; allowed: recipe, headline, flip_flop, flip_flop_long,"
-            " flip_flop_far, flip_flop_million, tasks, remedies,"
-            " flip_flop_variants, registers_longer, language, language_tried, paper"
+            " flip_flop_far, flip_flop_million, tasks, remedies, flip_flop_variants,"
+            " registers_recipe, registers_longer, language, language_tried, paper"
         )
         assert str(refused.value) == expected
         assert not (tmp_path / "results").exists()

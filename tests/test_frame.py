@@ -77,17 +77,18 @@ def test_a_missing_python_gets_a_clear_message(tmp_path):
     assert "no-such-python was not found" in asked.stdout
 
 
-def recipe_table(runs):
+def recipe_table(runs, third="batch"):
     """The README's table of the recipes tried, the lowest loss of the worst seed first."""
-    lines = ["| steps | batch | learning rate | nats a read: worst of three seeds (mean) |"]
+    column = {"d_model": "width"}.get(third, third)
+    lines = [f"| steps | {column} | learning rate | nats a read: worst of three seeds (mean) |"]
     lines.append("|---|---|---|---|")
     losses = {}
     for run in runs:
-        recipe = tuple(run["config"][name] for name in ("steps", "batch", "learning_rate"))
+        recipe = tuple(run["config"][name] for name in ("steps", third, "learning_rate"))
         losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-    for (steps, batch, rate), loss in sorted(losses.items(), key=lambda item: max(item[1])):
+    for (steps, other, rate), loss in sorted(losses.items(), key=lambda item: max(item[1])):
         shown = f"{max(loss):.4f} ({sum(loss) / len(loss):.4f})"
-        lines.append(f"| {steps:,} | {batch} | {rate:g} | {shown} |")
+        lines.append(f"| {steps:,} | {other} | {rate:g} | {shown} |")
     return "\n".join(lines)
 
 
@@ -207,12 +208,13 @@ def tasks_table(runs):
 
 def registers_sentence(runs):
     """The README's line about whole strings of registers, at 16 times the training length."""
+    runs = [run for run in runs if run["config"]["task"] == "registers"]
     exact, shown = results.exact_matches(runs), []
-    for task, name, length in exact:
-        shares = exact[task, name, length]
-        if (task, length) == ("registers", 1024) and min(shares) > 0:
+    for (_, name, length), shares in exact.items():
+        if length == 1024 and min(shares) > 0:
             shown.append(f"{plots.STYLE[name][0]} {', '.join(f'{share:.2f}' for share in shares)}")
-    return f"Strings of 1,024 tokens without an error, each seed: {'; '.join(shown)}."
+    steps = f"after {runs[0]['config']['steps']:,} steps"
+    return f"Strings of 1,024 tokens without an error {steps}, each seed: {'; '.join(shown)}."
 
 
 def remedies_table(runs):
@@ -272,6 +274,9 @@ def tried_table(runs, cost):
         seeds_sentence(stored("flip_flop")),
         tasks_table(stored("tasks")),
         registers_sentence(stored("tasks")),
+        recipe_table(stored("registers_recipe"), third="d_model"),
+        registers_sentence(stored("registers_longer")),
+        brief_table(stored("flip_flop_variants")),
         remedies_table(stored("remedies")),
         language_table(stored("language")),
         tried_table(
@@ -291,6 +296,9 @@ def tried_table(runs, cost):
         "seeds",
         "tasks",
         "registers",
+        "registers_recipe",
+        "registers_longer",
+        "variants",
         "remedies",
         "language",
         "tried",

@@ -4,7 +4,8 @@ import matplotlib
 import pytest
 
 from tra_mini import MECHANISMS, charts, plots
-from tra_mini.grids import EXPERIMENTS, SPLITS, TRAINING
+from tra_mini.grids import EXPERIMENTS, SPLITS
+from tra_mini.recipes import TRAINING
 
 LENGTHS = [64, 128, 256]
 SEEDS = range(3)

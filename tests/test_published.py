@@ -20,7 +20,6 @@ import tra_mini
 from tra_mini import __main__, decode, encode, flip_flop, protocol, published, starts, training
 from tra_mini.corpus import windows
 from tra_mini.evaluation import wilson_interval
-from tra_mini.grids import PAPER, flip_flop_config
 from tra_mini.published import (
     flip_flop_rows,
     published_flip_flop,
@@ -28,6 +27,7 @@ from tra_mini.published import (
     wikitext,
     wikitext_bytes,
 )
+from tra_mini.recipes import PAPER, flip_flop_config
 from tra_mini.tasks import READ
 from tra_mini.training import name_of
 
@@ -412,7 +412,7 @@ class TestCommand:
                 raise KeyboardInterrupt
             return published_flip_flop(*shape, **settings)
 
-        monkeypatch.setattr(starts, "published_flip_flop", stopping)
+        monkeypatch.setitem(starts.KNOWN, "published_flip_flop", stopping)
         with pytest.raises(SystemExit) as stopped:
             __main__.main(arguments)
         assert "stopped in step 4 of 6; the same call goes on from step 2" in str(stopped.value)

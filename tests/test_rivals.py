@@ -448,6 +448,14 @@ def test_lstm_equals_a_loop_of_its_equations():
             assert h == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("n_head", [1, 3])
+@pytest.mark.parametrize("mechanism", ["tra_beside_nope", "tra_beside_local"])
+def test_halves_need_an_even_number_of_heads(mechanism, n_head):
+    """An error that says so, of the layer and so of the GPT."""
+    with pytest.raises(ValueError, match=f"^n_head is {n_head}; allowed for two halves: even"):
+        GPT(GPTConfig(mechanism=mechanism, d_model=12, n_head=n_head))
+
+
 def test_an_lstm_has_no_weights():
     """To ask for them is an error, of the layer and of the GPT."""
     config = GPTConfig(mechanism="lstm", d_model=16)

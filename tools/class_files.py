@@ -8,7 +8,8 @@ import torch
 from tra_mini import results
 from tra_mini.evaluation import TOKENS_AT_ONCE, wilson_interval
 from tra_mini.experiments import sequences
-from tra_mini.grids import SPLITS, flip_flop_config
+from tra_mini.grids import SPLITS
+from tra_mini.recipes import flip_flop_config
 from tra_mini.tasks import flip_flop
 
 MECHANISMS = ("tra", "fox")

@@ -8,8 +8,9 @@ from functools import partial
 from tra_mini import charts, cluster, plots, results
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.experiments import RESULTS, run_experiment, stored
-from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, PAPER, SPLITS, flip_flop_config
+from tra_mini.grids import EXPERIMENTS, HEADLINE, LENGTHS, SPLITS
 from tra_mini.protocol import on_published
+from tra_mini.recipes import PAPER, flip_flop_config
 from tra_mini.rivals import MECHANISMS
 from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
@@ -49,11 +50,11 @@ def table(runs, value="exact_match", what="sequences without an error", worst=mi
 
 def recipes(runs):
     """Loss at the training length of each recipe tried, worst seed / mean: a line a recipe."""
-    losses = {}
+    losses, names = {}, ("steps", "batch", "learning_rate", "d_model")
     for run in runs:
-        recipe = tuple(run["config"][name] for name in ("steps", "batch", "learning_rate"))
+        recipe = tuple(run["config"][name] for name in names)
         losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-    lines = ["", "Nats a read at 64 tokens, worst seed / mean (steps, batch, learning rate)"]
+    lines = ["", "Nats a read at 64 tokens, worst seed / mean (steps, batch, learning rate, width)"]
     for recipe, loss in sorted(losses.items(), key=lambda item: max(item[1])):
         numbers = "".join(f"{number:>8}" for number in recipe)
         lines.append(f"{numbers}{max(loss):>12.1e}/{sum(loss) / len(loss):.1e}")
@@ -65,7 +66,7 @@ def reproduce(names, device, scheduler):
     where = {"device": device, "executor": cluster.executor(scheduler) if scheduler else None}
     for name in names:
         runs = run_experiment(name, **where)
-        print(recipes(runs) if name == "recipe" else table(runs, *VALUES.get(name, ())))
+        print(recipes(runs) if name.endswith("recipe") else table(runs, *VALUES.get(name, ())))
         again = [run["config"] for run in runs if run["started"] > 1]
         named = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
         print(f"Seeds that needed more than one start: {', '.join(named) or 'none'}\n")

@@ -8,7 +8,8 @@ import matplotlib
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from tra_mini.grids import SPLITS, TRAINING
+from tra_mini.grids import SPLITS
+from tra_mini.recipes import TRAINING
 
 STYLE = {  # Okabe and Ito's colours and four more; marker and line tell mechanisms apart in grey
     "tra": ("TRA", "#D55E00", "o", "-"),

@@ -26,7 +26,7 @@ def in_order(rows):
 def on_published(source, config, device="cpu"):
     """Trains on the published set's split train, or a copy's; tests on all strings of the others.
 
-    config: mechanism, seed, width and recipe, as flip_flop_config | PAPER of grids.py; its length
+    config: mechanism, seed, width and recipe, as flip_flop_config | PAPER of recipes.py; its length
     becomes that of the strings. The model is kept: the same call goes on after Ctrl-C. Prints a
     line a split and returns the rows of accuracy_by_length, each with its split. Raises ValueError
     before any training if the set cannot be read, or has splits missing or of something else.

@@ -9,7 +9,7 @@ import torch
 from checking import Wrong, call, fresh, tensor
 
 from tra_mini import decode, encode, flip_flop
-from tra_mini.grids import flip_flop_config
+from tra_mini.recipes import flip_flop_config
 from tra_mini.starts import trained
 
 
