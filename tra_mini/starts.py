@@ -17,13 +17,14 @@ from tra_mini.tasks import TASKS, flip_flop
 from tra_mini.training import train
 
 MODELS = Path(__file__).resolve().parents[1] / ".cache" / "models"
+NOT_OF_WEIGHTS = ("testing", "starts", "learned")  # nothing that one start depends on
 KNOWN = TASKS | {task.__name__: task for task in (stdlib_bytes, published_flip_flop)}
-LEARNED = 0.05  # nats a read: a training that ends above it starts again
+LEARNED = 0.05  # nats a read: a training that ends above it, or a config's own, starts again
 
 
 def model_path(config):
     """Where the model of a run's config is kept: named after all that its weights depend on."""
-    settings = {name: config[name] for name in config if name not in ("testing", "starts")}
+    settings = {name: config[name] for name in config if name not in NOT_OF_WEIGHTS}
     key = json.dumps([results.SCHEMA, results.ENVIRONMENT, settings], sort_keys=True)
     return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
 
@@ -63,8 +64,8 @@ def trained(config, on_step=None, device="cpu"):
     settings = {name: config[name] for name in names if name in config} | {"device": device}
     if device != "cpu":
         config = config | {"device": device}  # other weights, in another file
-    starts = []
-    while len(starts) < config["starts"] and (not starts or starts[-1].loss > LEARNED):
+    starts, learned = [], config.get("learned", LEARNED)
+    while len(starts) < config["starts"] and (not starts or starts[-1].loss > learned):
         seed = config["seed"] + 1000 * len(starts)
         path = model_path(config | {"seed": seed})
         starts.append(train(model, shown, seed=seed, **settings, checkpoint=path, on_step=on_step))
