@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -77,18 +78,33 @@ def test_a_missing_python_gets_a_clear_message(tmp_path):
     assert "no-such-python was not found" in asked.stdout
 
 
-def recipe_table(runs, third="batch"):
-    """The README's table of the recipes tried, the lowest loss of the worst seed first."""
-    column = {"d_model": "width"}.get(third, third)
-    lines = [f"| steps | {column} | learning rate | nats a read: worst of three seeds (mean) |"]
-    lines.append("|---|---|---|---|")
+def recipe_losses(runs, names):
+    """{recipe, its settings of these names: the loss of each seed}."""
     losses = {}
     for run in runs:
-        recipe = tuple(run["config"][name] for name in ("steps", third, "learning_rate"))
+        recipe = tuple(run["config"][name] for name in names)
         losses.setdefault(recipe, []).append(run["rows"][0]["loss"])
-    for (steps, other, rate), loss in sorted(losses.items(), key=lambda item: max(item[1])):
+    return losses
+
+
+def recipe_table(runs):
+    """The README's table of the recipes tried, the lowest loss of the worst seed first."""
+    lines = ["| steps | batch | learning rate | nats a read: worst of three seeds (mean) |"]
+    lines.append("|---|---|---|---|")
+    losses = recipe_losses(runs, ("steps", "batch", "learning_rate"))
+    for (steps, batch, rate), loss in sorted(losses.items(), key=lambda item: max(item[1])):
         shown = f"{max(loss):.4f} ({sum(loss) / len(loss):.4f})"
-        lines.append(f"| {steps:,} | {other} | {rate:g} | {shown} |")
+        lines.append(f"| {steps:,} | {batch} | {rate:g} | {shown} |")
+    return "\n".join(lines)
+
+
+def registers_recipe_table(runs):
+    """The README's table of longer and wider recipes, the lowest loss of the median seed first."""
+    lines = ["| steps | width | learning rate | nats a read, each seed |", "|---|---|---|---|"]
+    losses = recipe_losses(runs, ("steps", "d_model", "learning_rate"))
+    for recipe, loss in sorted(losses.items(), key=lambda item: statistics.median(item[1])):
+        shown = ", ".join(f"{one:.5f}" for one in sorted(loss))
+        lines.append("| {:,} | {} | {:g} | ".format(*recipe) + f"{shown} |")
     return "\n".join(lines)
 
 
@@ -274,7 +290,7 @@ def tried_table(runs, cost):
         seeds_sentence(stored("flip_flop")),
         tasks_table(stored("tasks")),
         registers_sentence(stored("tasks")),
-        recipe_table(stored("registers_recipe"), third="d_model"),
+        registers_recipe_table(stored("registers_recipe")),
         registers_sentence(stored("registers_longer")),
         brief_table(stored("flip_flop_variants")),
         remedies_table(stored("remedies")),

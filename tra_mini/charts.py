@@ -63,7 +63,7 @@ def tasks(runs):
 
 def language(runs):
     """Bits a byte against the length of context, and, at the longest, against the position."""
-    figure = Figure(figsize=(12.6, 5.4), layout="constrained")
+    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
     by_length, by_position = figure.subplots(1, 2, sharey=True)
     values, shown = by_seed(runs, "bits_per_byte"), []
     for name in (name for name in STYLE if name in {key[1] for key in values}):
@@ -91,5 +91,5 @@ def language(runs):
         f"Unseen source code, trained on {lengths[0]} bytes (dotted); what leaves goes on upwards"
     )
     handles = by_length.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
     return figure

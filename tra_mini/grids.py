@@ -95,7 +95,7 @@ EXPERIMENTS = {
         for seed in SEEDS[:3]
         for task, name, mechanism, changes in REMEDIES
     ],
-    "flip_flop_variants": flip_flop_grid(VARIANTS, SEEDS[:3], SPLITS, LENGTHS, 2**15),
+    "flip_flop_variants": flip_flop_grid(VARIANTS, SEEDS, SPLITS, LENGTHS, 2**15),
     "registers_recipe": [
         config | {"testing": config["testing"] | {"lengths": [64], "tokens": 2**15}}
         for seed in range(100, 103)
