@@ -141,10 +141,13 @@ class TestGrids:
         """But for the longer trainings, of which each is named so."""
         base = next(one for one in EXPERIMENTS["language"] if one["mechanism"] == "tra")
         for one in EXPERIMENTS["language_tried"]:
-            changed = {name for name in one if one[name] != base.get(name)} - {"testing"}
+            changed = {name for name in one if one[name] != base.get(name)} - {"testing", "seed"}
             [label] = one["testing"]["splits"]
             assert ("steps" in changed) == label.startswith("three times the steps")
             assert len(changed - {"steps"}) <= 1 and changed
+        again = {(one["mechanism"], one["seed"]) for one in EXPERIMENTS["language_tried"]}
+        names = ("tra_beside_local", "tra_low_threshold", "tra_annealed")
+        assert {(name, seed) for name in names for seed in (5, 6, 7)} < again
 
     def test_flip_flop_long(self):
         """TRA alone, five seeds, each split a run of its own, up to 65,536 tokens."""

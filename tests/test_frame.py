@@ -264,17 +264,20 @@ def language_table(runs):
 def tried_table(runs, cost):
     """The README's table of what was tried to let TRA learn more of text, first as it is."""
     steps = {(row["mechanism"], row["n_head"]): row["ratio"] for row in cost["table"]}
-    base = next(run for run in stored("language") if run["config"]["mechanism"] == "tra")
-    lines = ["| tried with TRA | 128 | 2,048 | steps | time of a step | parameters |"]
+    tried = {"nothing": [run for run in stored("language") if run["config"]["mechanism"] == "tra"]}
+    for run in runs:
+        [name] = run["config"]["testing"]["splits"]
+        tried.setdefault(name, []).append(run)
+    lines = ["| tried with TRA | 128, each seed | 2,048 | steps | time of a step | parameters |"]
     lines.append("|---|---|---|---|---|---|")
-    for run in [base, *runs]:
-        config = run["config"]
-        bits = {row["length"]: row["bits_per_byte"] for row in run["rows"]}
-        [name] = config["testing"]["splits"]
-        name = "nothing" if run is base else name
-        cells = f"{bits[128]:.2f} | {bits[2048]:.2f} | {config['steps']:,}"
+    for name, group in tried.items():
+        config, parameters = group[0]["config"], group[0]["parameters"]
+        bits = (
+            ", ".join(f"{run['rows'][i]['bits_per_byte']:.2f}" for run in group) for i in (0, -1)
+        )
         ratio = steps[config["mechanism"], config["n_head"]]
-        lines.append(f"| {name} | {cells} | {ratio:.2f} | {run['parameters']:,} |")
+        cells = f"{' | '.join(bits)} | {config['steps']:,} | {ratio:.2f} | {parameters:,}"
+        lines.append(f"| {name} | {cells} |")
     return "\n".join(lines)
 
 

@@ -111,6 +111,12 @@ EXPERIMENTS = {
     + [language_config(mechanism, seed) for seed in SEEDS[1:3] for mechanism in HEADLINE],
     "language_tried": [
         language_config(mechanism, SEEDS[0], name, **changes) for name, mechanism, changes in TRIED
+    ]
+    + [
+        language_config(mechanism, seed, name)
+        for seed in SEEDS[1:3]
+        for name, mechanism, _ in TRIED
+        if mechanism in VARIANTS
     ],
     "paper": [  # the authors' protocol: 4,000 strings of 512 tokens test each split; wants a GPU
         config | PAPER | {"testing": config["testing"] | {"at_most": 4000}}
