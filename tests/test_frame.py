@@ -205,6 +205,11 @@ def length_table(cost):
     return "\n".join(lines)
 
 
+def worst_share(shares):
+    """The worst seed's, cut off after two digits: 1.00 is without an error."""
+    return f"{math.floor(100 * min(shares)) / 100:.2f}"
+
+
 def tasks_table(runs):
     """The README's table of harder tasks: share of right answers, worst seed, at 1 x and 16 x."""
     values = results.by_seed(runs, "per_read")
@@ -215,9 +220,7 @@ def tasks_table(runs):
     for task in tasks:
         lengths = sorted({length for where, _, length in values if where == task})
         for length in (lengths[0], lengths[4]):
-            worst = [min(values[task, name, length]) for name in mechanisms]
-            shown = [math.floor(100 * share) / 100 for share in worst]  # 1.00 is without an error
-            cells = " | ".join(f"{share:.2f}" for share in shown)
+            cells = " | ".join(worst_share(values[task, name, length]) for name in mechanisms)
             lines.append(f"| {task.replace('_', ' ')}, {length:,} | {cells} |")
     return "\n".join(lines)
 
@@ -239,8 +242,7 @@ def remedies_table(runs):
     lines = ["| task | mechanism | 1 x | 2 x | 4 x | 16 x |", "|---|---|---|---|---|---|"]
     for task, mechanism in sorted(dict.fromkeys(key[:2] for key in values)):
         lengths = sorted(n for name, which, n in values if (name, which) == (task, mechanism))
-        worst = (min(values[task, mechanism, lengths[i]]) for i in (0, 1, 2, 4))
-        cells = " | ".join(f"{share:.2f}" for share in worst)
+        cells = " | ".join(worst_share(values[task, mechanism, lengths[i]]) for i in (0, 1, 2, 4))
         lines.append(f"| {task.replace('_', ' ')} | {plots.STYLE[mechanism][0]} | {cells} |")
     return "\n".join(lines)
 
@@ -297,6 +299,7 @@ def tried_table(runs, cost):
         registers_sentence(stored("registers_longer")),
         brief_table(stored("flip_flop_variants")),
         remedies_table(stored("remedies")),
+        registers_sentence(stored("remedies")),
         language_table(stored("language")),
         tried_table(
             stored("language_tried"), json.loads((RESULTS / "training_cost.json").read_text())
@@ -319,6 +322,7 @@ def tried_table(runs, cost):
         "registers_longer",
         "variants",
         "remedies",
+        "registers_remedy",
         "language",
         "tried",
         "speed",
