@@ -31,8 +31,9 @@ lint: $(STAMP)  ## check style and formatting, notebooks included
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 
-benchmark: $(STAMP)  ## time and memory of TRA beside its literal form and torch's fused softmax
+benchmark: $(STAMP)  ## time and memory of TRA beside its literal form and torch's fused softmax, and of training
 	$(BIN)/python tools/benchmark.py
+	$(BIN)/python tools/training_cost.py
 
 figures: $(STAMP)  ## redraw every figure from figures/results, no training
 	$(BIN)/python -m tra_mini figures

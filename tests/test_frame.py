@@ -353,6 +353,15 @@ def test_the_stored_results_are_whole(name):
             assert 0 <= row["per_read"] <= 1
 
 
+def test_the_cost_of_training_is_that_of_every_model_of_text():
+    """One row for each mechanism and number of heads, as multiples of TRA with four."""
+    table = json.loads((RESULTS / "training_cost.json").read_text())["table"]
+    ratios = {(row["mechanism"], row["n_head"]): row["ratio"] for row in table}
+    runs = EXPERIMENTS["language"] + EXPERIMENTS["language_tried"]
+    assert set(ratios) == {(run["mechanism"], run["n_head"]) for run in runs}
+    assert len(ratios) == len(table) and ratios["tra", 4] == 1 and min(ratios.values()) > 0.1
+
+
 @pytest.mark.skipif(
     not matplotlib.__version__.startswith(DRAWN_WITH),
     reason=f"stored figures were drawn with matplotlib {DRAWN_WITH}; others place text otherwise",
