@@ -100,7 +100,10 @@ def recipe_table(runs):
 
 def registers_recipe_table(runs):
     """The README's table of longer and wider recipes, the lowest loss of the median seed first."""
-    lines = ["| steps | width | learning rate | nats a read, each seed |", "|---|---|---|---|"]
+    lines = [
+        "| steps | width | learning rate | nats a read, three seeds, sorted |",
+        "|---|---|---|---|",
+    ]
     losses = recipe_losses(runs, ("steps", "d_model", "learning_rate"))
     for recipe, loss in sorted(losses.items(), key=lambda item: statistics.median(item[1])):
         shown = ", ".join(f"{one:.5f}" for one in sorted(loss))
@@ -351,6 +354,27 @@ def test_the_stored_results_are_whole(name):
                 0 <= row["low"] <= row["exact_match"] <= row["high"] + 1e-9 <= 1 + 2e-9
             )  # but for rounding
             assert 0 <= row["per_read"] <= 1
+
+
+def test_the_starts_that_the_readme_speaks_of():
+    """Beside its line about the first table: of the long strings, and of TRA's variants."""
+    again = {run["config"]["seed"] for run in stored("flip_flop_long") if run["started"] > 1}
+    assert f"Here seeds {' and '.join(map(str, sorted(again)))} needed a second start." in README
+    assert {run["started"] for run in stored("flip_flop_variants")} == {1}
+    assert "no seed of theirs had to start again" in README
+
+
+def test_what_the_threshold_costs_on_registers():
+    """Strings of 1,024 tokens that are wrong, of three seeds: threshold -1 beside TRA's 0."""
+    wrong = {}
+    for run in stored("remedies") + stored("tasks"):
+        if run["config"]["task"] == "registers":
+            row = run["rows"][-1]
+            missed = wrong.setdefault(run["config"]["mechanism"], [])
+            missed.append(round(row["n"] * (1 - row["exact_match"])))
+    low, tra = sum(wrong["tra_low_threshold"]), sum(wrong["tra"])
+    said = f"it leaves {low} of {3 * row['n']} strings of 1,024 tokens wrong where TRA leaves {tra}"
+    assert said in README.replace("\n", " ")
 
 
 def test_the_cost_of_training_is_that_of_every_model_of_text():
