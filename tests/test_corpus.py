@@ -44,9 +44,15 @@ def library(tmp_path, monkeypatch):
     for name in FILES + STRANGERS:
         write(tmp_path / name, contents(name))
     monkeypatch.setattr(corpus.sysconfig, "get_path", {"stdlib": str(tmp_path)}.get)
-    standard_library.cache_clear()
+    forget()
     yield tmp_path
+    forget()
+
+
+def forget():
+    """The corpus is read once and kept; after this, read anew."""
     standard_library.cache_clear()
+    corpus_facts.cache_clear()
 
 
 def write(path, source):
@@ -133,10 +139,10 @@ def test_facts_tell_corpora_apart(library):
     assert (facts["train_bytes"], facts["test_bytes"]) == (len(train), len(test))
     assert facts["sha256"] == hashlib.sha256(train + test).hexdigest()[:16]
     assert facts["python"] == ".".join(map(str, os.sys.version_info[:3]))
-    standard_library.cache_clear()
+    forget()
     assert corpus_facts() == facts
     write(library / FILES[0], contents(FILES[0]).swapcase())
-    standard_library.cache_clear()
+    forget()
     changed = corpus_facts()
     assert changed != facts and changed | {"sha256": facts["sha256"]} == facts
 

@@ -575,6 +575,10 @@ class TestOtherTasks:
         assert all(6 < row["bits_per_byte"] < 12 for row in done["rows"])  # nothing learned: 8
         assert done["corpus"]["train_bytes"] > done["corpus"]["test_bytes"] > 0
         assert done["parameters"] > 256 * 8
+        path = starts.model_path(one)
+        assert path.exists()
+        monkeypatch.setattr(starts, "corpus_facts", lambda: {"python": "another"})
+        assert starts.model_path(one) != path  # a model of another library is another model
 
     def test_lengths_of_training_vary(self):
         """A batch at a time, evenly from shortest to length."""

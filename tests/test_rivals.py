@@ -456,6 +456,14 @@ def test_halves_need_an_even_number_of_heads(mechanism, n_head):
         GPT(GPTConfig(mechanism=mechanism, d_model=12, n_head=n_head))
 
 
+def test_an_lstm_keeps_its_precision():
+    """Where matrices are multiplied in bfloat16, for which not every processor has an LSTM."""
+    module, x = LSTM(GPTConfig(mechanism="lstm", d_model=16)), torch.randn(2, 5, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = module(x.bfloat16())
+    assert torch.equal(mixed, module(x.bfloat16().float())[0])
+
+
 def test_an_lstm_has_no_weights():
     """To ask for them is an error, of the layer and of the GPT."""
     config = GPTConfig(mechanism="lstm", d_model=16)
@@ -544,3 +552,8 @@ def test_annealed_removal_sets_in_over_500_steps_of_training_and_never_outside()
         assert module.steps == step
     logits, keep = module.weighing(x, q)(scores, rows)  # step 500
     assert torch.equal(logits, exact) and torch.equal(keep, survivors)
+    module.steps.zero_()
+    with torch.no_grad():  # no step of training, as in generate
+        logits, keep = module.weighing(x, q)(scores, rows)
+    assert module.steps == 0 and torch.equal(logits, exact)
+    assert module.bfloat16().steps.dtype == torch.long  # which would not count beyond 256

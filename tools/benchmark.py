@@ -99,6 +99,7 @@ def extra_memory(name, length):
 
 
 def measure():
+    results.check_writable(RESULTS)
     ratios = []
     print(f"milliseconds, median; {torch.get_num_threads()} threads")
     for shape in SHAPES:
@@ -126,7 +127,6 @@ def measure():
     print_table(table)
     environment = results.ENVIRONMENT | {"threads": torch.get_num_threads()}
     contents = {"schema": results.SCHEMA, "experiment": "cost", "environment": environment}
-    results.check_writable(RESULTS)
     results.write(RESULTS / "cost.json", json.dumps(contents | {"ratios": ratios, "table": table}))
     plots.save(charts.cost(table), RESULTS.parent / "cost.svg")
     print(f"written: {RESULTS / 'cost.json'}, {RESULTS.parent / 'cost.svg'}")

@@ -16,7 +16,7 @@ from tra_mini.starts import trained
 from tra_mini.tasks import flip_flop
 
 FULL = ("recipe", "flip_flop", "flip_flop_long", "flip_flop_far")
-TASKS = ("tasks", "remedies", "flip_flop_variants")
+TASKS = ("tasks", "remedies")
 VALUES = {  # of a table that is not of exact matches: value, in words, and which seed is the worst
     "tasks": ("per_read", "answers that are right", min),
     "remedies": ("per_read", "answers that are right", min),
@@ -40,11 +40,11 @@ def table(runs, value="exact_match", what="sequences without an error", worst=mi
     for split in dict.fromkeys(split for split, _, _ in values):
         lengths = sorted({length for where, _, length in values if where == split})
         lines += ["", f"{plots.SPLIT_TITLE.get(split, split)}: {what}, worst seed / mean"]
-        lines.append(f"{'length':>16}" + "".join(f"{length:>12}" for length in lengths))
+        lines.append(f"{'length':>18}" + "".join(f"{length:>12}" for length in lengths))
         for mechanism in dict.fromkeys(name for where, name, _ in values if where == split):
             cells = (values[split, mechanism, length] for length in lengths)
             shown = (f"{worst(cell):>7.2f}/{sum(cell) / len(cell):.2f}" for cell in cells)
-            lines.append(f"{mechanism:>16}" + "".join(shown))
+            lines.append(f"{mechanism:>18}" + "".join(shown))
     return "\n".join(lines)
 
 

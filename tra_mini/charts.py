@@ -1,7 +1,5 @@
 """The figures that are not about length alone: cost, the harder tasks, language."""
 
-import math
-
 from matplotlib.figure import Figure
 
 from tra_mini.plots import STYLE
@@ -42,7 +40,7 @@ def tasks(runs):
     panels = dict.fromkeys(task for task, _, _ in values)
     names = [name for name in STYLE if name in {mechanism for _, mechanism, _ in values}]
     figure = Figure(figsize=(12.6, 9.2), layout="constrained")
-    axes = figure.subplots(2, math.ceil(len(panels) / 2), squeeze=False, sharey=True)
+    axes = figure.subplots(2, len(panels) // 2, sharey=True)
     for ax, task in zip(axes.flat, panels, strict=True):
         lengths = sorted({length for where, _, length in values if where == task})
         worst = [[min(values[task, name, length]) for length in lengths] for name in names]
@@ -62,7 +60,7 @@ def tasks(runs):
 
 
 def language(runs):
-    """Bits a byte against the length of context, and, at the longest, against the position."""
+    """Bits a byte by the length of context, worst seed; at the longest by position, first seed."""
     figure = Figure(figsize=(9.6, 5.8), layout="constrained")
     by_length, by_position = figure.subplots(1, 2, sharey=True)
     values, shown = by_seed(runs, "bits_per_byte"), []
@@ -72,13 +70,13 @@ def language(runs):
         lengths = [length for _, mechanism, length in values if mechanism == name]
         worst = [max(values["text", name, length]) for length in lengths]
         by_length.plot(lengths, worst, **style)
-        last = next(run for run in runs if run["config"]["mechanism"] == name)["rows"][-1]
-        firsts, _, bits = zip(*last["by_position"], strict=True)
+        one = next(run for run in runs if run["config"]["mechanism"] == name)
+        firsts, _, bits = zip(*one["rows"][-1]["by_position"], strict=True)
         by_position.plot(firsts, bits, **style)
         shown.append(min(worst))
     for ax, title in (
-        (by_length, "all predictions, by the length of context (bytes)"),
-        (by_position, f"at {lengths[-1]:,} bytes, by the bytes that came before"),
+        (by_length, "all, worst seed, by the length of context (bytes)"),
+        (by_position, f"at {lengths[-1]:,}, seed {one['config']['seed']}, by the bytes before"),
     ):
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:.0f}")

@@ -58,6 +58,7 @@ def split_of(name):
     return SPLITS[hashlib.sha256(name.encode()).digest()[0] < 26]  # of 256
 
 
+@cache
 def corpus_facts():
     """What a results record should say of the corpus: Python's version, bytes, a fingerprint."""
     corpora = {split: standard_library(split).numpy() for split in SPLITS}

@@ -54,7 +54,7 @@ def walk_back(q, k, v, log_forget, limit, rows, earlier, threshold):
     q, delta, limit = q[rows], log_forget[rows], limit[rows]  # of rows that still read: ever fewer
     survivors = total = torch.zeros_like(delta)  # (rows, 1), met so far
     most, summed = torch.full_like(delta, NOTHING), torch.zeros_like(q)
-    output, reading, computed = torch.zeros_like(q), torch.arange(len(q)), 0
+    output, reading, computed = torch.zeros_like(q), torch.arange(len(q), device=q.device), 0
     stop, width = earlier + rows.stop, len(q)  # first the block's own square, then more at a time
     while stop > 0 and len(q):
         keys = slice(max(0, stop - width), stop)

@@ -26,7 +26,9 @@ def effort(config):
     """Rough milliseconds on one core, for the time left: of a step, of each length's test."""
     testing = config["testing"]
     tests = {  # beyond some 14,000 tokens a model that stops early takes time in proportion
-        length: sequences(length, testing["tokens"]) * length * (0.01 + min(length / 35000, 0.4))
+        length: sequences(length, testing["tokens"], testing.get("at_most", 512))
+        * length
+        * (0.01 + min(length / 35000, 0.4))
         for length in testing["lengths"]
     }
     step = 0.014 * config["batch"] * config["length"] * config["n_layer"]
@@ -82,6 +84,7 @@ def language_run(config, model):
         task, n = task_of(config, setting), testing["tokens"] // max(testing["lengths"])
         for row in bits_per_byte(model, task, testing["lengths"], n=n, seed=1000):
             rows.append({"split": split} | row)
+    advance(sum(effort(config)[1].values()))
     more = {"parameters": model.parameter_count(), "corpus": corpus_facts()}
     return record(config, model, rows, **more)
 

@@ -53,12 +53,9 @@ def copy(batch, length, generator, n_symbols=16, unique=False):
 
 
 def asked_last(body, question, answer):
-    """body (batch, length - 2), a question and its answer (batch,): the only one that counts."""
-    ends = torch.stack((torch.full_like(answer, question), answer), -1)
-    tokens = torch.cat((body, ends), 1)
-    return tokens, tokens.new_zeros(tokens.shape, dtype=torch.bool).index_fill_(
-        1, torch.tensor(tokens.shape[1] - 2), True
-    )
+    """body (batch, length - 2), a question, its answer (batch,) -> tokens, scored: one place."""
+    tokens = torch.cat((body, torch.full_like(body[:, :1], question), answer[:, None]), 1)
+    return tokens, tokens == question
 
 
 def count(batch, length, generator, modulus=5, p_reset=0.1):

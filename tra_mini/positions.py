@@ -38,11 +38,9 @@ class ALiBi(Attention):
         return alibi_slopes(self.n_head)
 
     def weighing(self, x, q, cache=None):
-        slopes = torch.tensor(self.slopes(), device=x.device)
-
         def weigh(scores, rows):
-            distance = raw_distance(scores)
-            return scores - slopes.to(scores)[:, None, None] * distance, causal(scores)
+            slopes = scores.new_tensor(self.slopes())[:, None, None]
+            return scores - slopes * raw_distance(scores), causal(scores)
 
         return weigh
 

@@ -10,12 +10,13 @@ HARDER = {  # a task's own settings, and what differs from MODEL and TRAINING
     | {"shortest": 10, "steps": 3000},
     "recall": {"settings": {"n_keys": 128, "n_values": 16}, "vocab_size": 144}
     | {"length": 32, "steps": 2000},
-    "copy": {"settings": {"n_symbols": 16, "unique": False}, "vocab_size": 18, "length": 32},
+    "copy": {"settings": {"n_symbols": 16, "unique": False}, "vocab_size": 18, "length": 32}
+    | {"steps": 1500},
     "count": {"settings": {"modulus": 5, "p_reset": 0.1}, "vocab_size": 9}
-    | {"length": 32, "batch": 32, "steps": 1000},
+    | {"length": 32, "batch": 32},
     "parity": {"settings": {}, "vocab_size": 3, "length": 32, "batch": 32, "steps": 600},
     "max_retrieval": {"settings": {"n_levels": 10, "n_classes": 10}, "vocab_size": 111}
-    | {"length": 18, "batch": 64, "steps": 1000},
+    | {"length": 18, "batch": 64},
 }
 LANGUAGE = MODEL | {"task": "stdlib_bytes", "settings": {"split": "train"}, "vocab_size": 256}
 LANGUAGE |= {"length": 128, "cope_table": 128, "batch": 8, "steps": 2000, "learning_rate": 3e-3}
@@ -27,10 +28,10 @@ def flip_flop_config(mechanism, seed):
 
 
 def task_config(task, mechanism, seed, name=None, **changes):
-    """A run of a harder task: trained on strings of all lengths up to one, tested to 16 x it."""
+    """A run of a harder task: trained on all lengths up to one, tested to 16 (or 256) times it."""
     config = {"task": task, "mechanism": mechanism, "seed": seed, "shortest": 4} | MODEL
-    config |= {part: TRAINING[part] for part in ("length", "batch", "learning_rate")}
-    config |= {"steps": 1500, "starts": 1} | HARDER[task] | changes
+    config |= {part: TRAINING[part] for part in ("steps", "length", "batch", "learning_rate")}
+    config |= {"starts": 1} | HARDER[task] | changes
     lengths, tokens = [config["length"] * factor for factor in (1, 2, 4, 8, 16)], 2**16
     if task == "max_retrieval":  # 16 items, and up to 256 times as many; a question, an answer
         lengths, tokens = [16 * factor + 2 for factor in (1, 2, 4, 8, 16, 64, 256)], 2**17

@@ -113,7 +113,11 @@ class LSTM(nn.Module):
         """x (B, T, d_model) -> the same shape, and None. ValueError if weights are asked for."""
         if return_weights:
             raise ValueError("return_weights is True; allowed: False, for an LSTM has no weights")
-        output, state = self.lstm(x, cache.get("state") if cache else None)
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # not every processor's LSTM has bfloat16
+            x = x.to(self.lstm.weight_hh_l0.dtype)
+            output, state = self.lstm(x, cache.get("state") if cache else None)
         if cache is not None:
             cache["state"] = state
         return output, None

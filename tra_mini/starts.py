@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tra_mini import results
-from tra_mini.corpus import stdlib_bytes
+from tra_mini.corpus import corpus_facts, stdlib_bytes
 from tra_mini.evaluation import accuracy_by_length
 from tra_mini.model import GPTConfig
 from tra_mini.published import published_flip_flop
@@ -25,6 +25,8 @@ LEARNED = 0.05  # nats a read: a training that ends above it, or a config's own,
 def model_path(config):
     """Where the model of a run's config is kept: named after all that its weights depend on."""
     settings = {name: config[name] for name in config if name not in NOT_OF_WEIGHTS}
+    if config.get("task") == "stdlib_bytes":
+        settings["corpus"] = corpus_facts()
     key = json.dumps([results.SCHEMA, results.ENVIRONMENT, settings], sort_keys=True)
     return MODELS / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.pt"
 

@@ -51,6 +51,7 @@ def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
 
     Tokens: K writes, K reads, K ignores, the bits 0 and 1. The first K instructions write each
     register, the last reads one. Asks for the latest of the matching writes: content and recency.
+    Here ValueError for a length below 2K + 2 too.
     """
     K = n_registers
     check(batch, length, 2 * K + 2, n_registers=(K, 1))

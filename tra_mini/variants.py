@@ -25,15 +25,13 @@ class Beside(GatedAttention):
             raise ValueError(f"n_head is {config.n_head}; allowed for two halves: even numbers")
 
     def weighing(self, x, q, cache=None):
-        half = self.n_head // 2
-        delta = self.log_forget(x)
-        tra, other = thresholded(delta[:, :half]), self.other(delta[:, half:])
+        delta, others_delta = self.log_forget(x).chunk(2, 1)
+        tra, other = thresholded(delta), self.other(others_delta)
 
         def weigh(scores, rows):
-            logits, keep = tra(scores[:, :half], rows)
-            other_logits, other_keep = other(scores[:, half:], rows)
-            other_keep = other_keep.expand_as(other_logits)
-            return torch.cat((logits, other_logits), 1), torch.cat((keep, other_keep), 1)
+            scores, others = scores.chunk(2, 1)
+            (logits, keep), (others, all_kept) = tra(scores, rows), other(others, rows)
+            return torch.cat((logits, others), 1), torch.cat((keep, all_kept.expand_as(keep)), 1)
 
         return weigh
 
@@ -71,19 +69,20 @@ class SpreadGates(ThresholdRelativeAttention):
 class Annealed(ThresholdRelativeAttention):
     """TRA whose removal sets in little by little: what is removed at once never gets a gradient.
 
-    In the first 500 steps of training no key leaves; those with S <= 0 have kappa S added, where
+    Before the 500th step of training no key leaves; those with S <= 0 have kappa S added, where
     kappa = 2p / (1 - p) grows without bound, p the share of the 500 done. Then, and always outside
-    training, it is TRA.
+    training, it is TRA. A step is a pass in training mode, with gradients.
     """
 
     def __init__(self, config):
         super().__init__(config)
-        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def weighing(self, x, q, cache=None):
         exact = super().weighing(x, q, cache)
-        self.steps += self.training
-        if not self.training or self.steps >= ANNEALED:
+        training = self.training and torch.is_grad_enabled()
+        self.steps += training
+        if not training or self.steps >= ANNEALED:
             return exact
         share = self.steps.item() / ANNEALED
 
