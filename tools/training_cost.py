@@ -1,6 +1,7 @@
 """What a step of training on text costs: each model of the language experiments beside TRA.
 
 Processor time of one thread, which other work on the machine changes little; the models take turns.
+That of tra_annealed is the mean over its training, which is TRA's own after 500 steps.
 Prints the ratios to TRA and writes figures/results/training_cost.json.
 """
 
