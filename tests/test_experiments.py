@@ -107,10 +107,10 @@ class TestGrids:
         cells = {(one["mechanism"], one["seed"]) for one in longer}
         names = ("tra", "contextual_only", "fox", "stick_breaking", "lstm")
         assert cells == {(name, seed) for name in names for seed in (5, 6, 7)}
+        assert len(longer) == len(cells)
+        base = recipe["registers"] | grids.REGISTERS_RECIPES[1] | {"starts": 3, "learned": 1e-3}
         for one in longer:
-            base = recipe["registers"] | grids.REGISTERS_RECIPES[1] | {"starts": 3, "learned": 1e-3}
-            changed = {name for name in one if one[name] != base[name]}
-            assert changed <= {"mechanism", "seed"} and len(longer) == 15
+            assert {name for name in one if one[name] != base[name]} <= {"mechanism", "seed"}
 
     def test_flip_flop_variants(self):
         """The recipe of the flip-flops, the same five seeds, other mechanisms."""

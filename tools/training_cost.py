@@ -16,6 +16,7 @@ from tra_mini import results
 from tra_mini.experiments import RESULTS
 from tra_mini.grids import EXPERIMENTS
 from tra_mini.model import GPT
+from tra_mini.recipes import LANGUAGE
 from tra_mini.starts import model_config
 from tra_mini.training import next_token_loss
 from tra_mini.variants import ANNEALED
@@ -48,7 +49,7 @@ def measure():
         for name, model in models.items():
             seconds[name].append(step(model, optimizers[name], tokens, scored))
     median = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
-    share = ANNEALED / config["steps"]  # of its steps; the others are TRA's
+    share = ANNEALED / LANGUAGE["steps"]  # of its steps; the others are TRA's
     median["tra_annealed", 4] = share * median["tra_annealed", 4] + (1 - share) * median["tra", 4]
     rows = [
         {"mechanism": mechanism, "n_head": n_head}

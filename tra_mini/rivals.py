@@ -113,9 +113,8 @@ class LSTM(nn.Module):
         """x (B, T, d_model) -> the same shape, and None. ValueError if weights are asked for."""
         if return_weights:
             raise ValueError("return_weights is True; allowed: False, for an LSTM has no weights")
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # not every processor's LSTM has bfloat16
+        # in its own precision: not every processor has an LSTM of bfloat16
+        with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.lstm.weight_hh_l0.dtype)
             output, state = self.lstm(x, cache.get("state") if cache else None)
         if cache is not None:
