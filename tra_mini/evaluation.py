@@ -1,59 +1,47 @@
-"""How often a model is right, by length, with intervals."""
+"""How often a model is correct, by length."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 
-PIECE = 2**18  # tokens of one sequence at a time: bounds the memory of all but keys and values
-TOKENS_AT_ONCE = 2**12  # bounds memory: attention holds 64 rows * heads * this, a few times
+TOKENS_AT_ONCE = 2**12  # bounds the memory of a batch
 
 
 def wilson_interval(successes, n):
-    """95 % interval of a proportion (Wilson 1927), which is not empty even at 0 or n successes."""
+    """95 % interval of a proportion (Wilson 1927); not a point even at 0 or n successes."""
     z = 1.959964
     centre = successes + z * z / 2
     width = z * math.sqrt(successes * (n - successes) / n + z * z / 4)
     return max(0.0, (centre - width) / (n + z * z)), min(1.0, (centre + width) / (n + z * z))
 
 
-def in_pieces(model, tokens):
-    """model(tokens), a piece after the other where a sequence is longer than PIECE."""
-    if tokens.shape[1] <= PIECE:
-        return model(tokens)
-    caches = model.empty_caches()
-    return torch.cat([model(piece, caches=caches) for piece in tokens.split(PIECE, 1)], 1)
-
-
 @torch.inference_mode()
 def accuracy_by_length(model, task, lengths, *, n, seed):
-    """How often the model answers sequences of task(batch, length, generator) without an error.
+    """Tests the model on n sequences of task(batch, length, generator) at each length.
 
-    Returns a row for each length: length, n sequences, exact_match (the share of them in which
-    every scored answer is right) with its Wilson 95 % interval low ... high, reads (scored
-    answers), per_read (the share of those that are right) and loss (their mean cross-entropy, in
-    nats). A length's sequences depend on the seed alone.
+    Returns a dictionary for each length: exact_match is the share of sequences in which every
+    scored answer is correct, low ... high its 95 % interval, reads the number of scored answers,
+    per_read the share of them that are correct, loss their mean cross-entropy in nats.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}; allowed: 1 or more sequences")
-    device = next(model.parameters()).device
     rows = []
     for length in lengths:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
+        batch = max(1, TOKENS_AT_ONCE // length)
         exact = right = reads = nats = 0
-        at_once = max(1, TOKENS_AT_ONCE // length)
-        for done in range(0, n, at_once):
-            tokens, scored = task(min(at_once, n - done), length, generator=generator)
-            tokens, scored = tokens.to(device), scored[:, :-1].to(device)
-            logits, answers = in_pieces(model, tokens)[:, :-1], tokens[:, 1:]
+        for done in range(0, n, batch):
+            tokens, scored = task(min(batch, n - done), length, generator=generator)
+            scored = scored[:, :-1]  # what follows the last token is unknown
+            answers = tokens[:, 1:]
+            logits = model(tokens)[:, :-1]  # (batch, length - 1, vocab_size)
             correct = logits.argmax(-1) == answers  # (batch, length - 1)
-            nats += F.cross_entropy(logits[scored], answers[scored], reduction="sum").item()
             exact += (correct | ~scored).all(-1).sum().item()
             right += (correct & scored).sum().item()
             reads += scored.sum().item()
+            nats += F.cross_entropy(logits[scored], answers[scored], reduction="sum").item()
+        if reads == 0:
+            raise ValueError(f"n is {n}, scored answers {reads}; allowed: 1 or more of each")
         low, high = wilson_interval(exact, n)
-        rows.append(
-            {"length": length, "n": n, "exact_match": exact / n, "low": low, "high": high}
-            | {"reads": reads, "per_read": right / reads, "loss": nats / reads}
-        )
+        row = {"length": length, "n": n, "exact_match": exact / n, "low": low, "high": high}
+        rows.append({**row, "reads": reads, "per_read": right / reads, "loss": nats / reads})
     return rows

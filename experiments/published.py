@@ -1,9 +1,10 @@
-"""The published sets: flip-flop strings and WikiText-103, read with the library `datasets`.
+"""The published flip-flop strings, read with the library `datasets`.
 
-Both come from the Hugging Face hub, or from a copy: a file, or a folder of files of one kind, in
+They come from the Hugging Face hub, or from a copy: a file, or a folder of files of one kind, in
 which the file of split val is named val.jsonl, or val-ANYTHING.jsonl as the hub names its parts.
 """
 
+import glob
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tra_mini.corpus import windows
-from tra_mini.tasks import IGNORE, READ, VOCABULARY, ZERO
+from tra_mini.tasks import IGNORE, READ, VOCABULARY, WRITE, ZERO
 
 FLIP_FLOP = "synthseq/flipflop"  # Liu et al. 2023; splits train, val, val_dense, val_sparse
-WIKITEXT = "Salesforce/wikitext"  # Merity et al. 2016; splits train, validation, test
-CONFIGURATIONS = {WIKITEXT: "wikitext-103-raw-v1"}
 KINDS = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
 ROWS = 10_000  # are read at once
 UNKNOWN = len(VOCABULARY)
@@ -24,18 +22,23 @@ TOKEN_OF = np.full(256, UNKNOWN, np.uint8)  # of a character
 TOKEN_OF[np.frombuffer(VOCABULARY.encode(), np.uint8)] = range(UNKNOWN)
 
 
-def copied(source):
+def files_of(source):
     """load_dataset's arguments for a copy. ValueError for files of no known kind or of several."""
-    files = [Path(source)] if Path(source).is_file() else sorted(Path(source).iterdir())
+    source = Path(source)
+    files = [source] if source.is_file() else sorted(source.iterdir())
     files = [file for file in files if file.suffix in KINDS]
     kinds = {KINDS[file.suffix] for file in files}
     if len(kinds) != 1:
-        found = f"source is {source}, with {len(kinds)} kinds of files"
-        raise ValueError(f"{found}; allowed: files of one kind of {', '.join(KINDS)}")
+        given = f"source is {source}, with {len(kinds)} kinds of files"
+        raise ValueError(f"{given}; allowed: files of one kind of {', '.join(KINDS)}")
     splits = {}
     for file in files:
-        splits.setdefault(file.name.split(".")[0].split("-")[0], []).append(str(file))
-    return {"path": kinds.pop(), "data_files": splits}
+        split = file.name.split(".")[0].split("-")[0]
+        splits.setdefault(split, []).append(glob.escape(str(file)))  # the library takes patterns
+    arguments = {"path": kinds.pop(), "data_files": splits}
+    if arguments["path"] == "csv":
+        arguments["keep_default_na"] = False  # a row NA or null is text
+    return arguments
 
 
 def texts(source, split):
@@ -47,15 +50,16 @@ def texts(source, split):
         raise ValueError(f"{missing}; install it: pip install '.[data]'") from None
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    where = {"path": source, "name": CONFIGURATIONS.get(source)}
-    where = copied(source) if Path(source).exists() else where
+    arguments = {"path": source}
+    if Path(source).exists():
+        arguments = files_of(source)
     try:
-        found = datasets.load_dataset(**where)
+        found = datasets.load_dataset(**arguments)
     except Exception as error:  # of many kinds: no network, no such set, a broken file
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        found = f"source is {source!r}, which cannot be read ({type(error).__name__}: {reason})"
+        given = f"source is {source!r}, which cannot be read ({type(error).__name__}: {reason})"
         allowed = "a set of the hub, which the first time needs the network, or a copy on disk"
-        raise ValueError(f"{found}; allowed: {allowed}") from error
+        raise ValueError(f"{given}; allowed: {allowed}") from error
     if split not in found:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(found)}, those of {source}")
     columns = found[split].features
@@ -66,9 +70,10 @@ def texts(source, split):
 
 @cache
 def flip_flop_rows(source, split):
-    """The strings of a split, each such as "w0i1r0" -> tokens (n, length) uint8, see tasks.py.
+    """The strings of a split, each such as "w0i1r0" -> tokens (n, length) uint8.
 
-    Raises ValueError where they are ragged, or no instructions each followed by a bit.
+    Raises ValueError, naming the row, where strings are ragged, are no instructions each followed
+    by a bit, or have a read whose bit is not the most recently written one.
     """
     strings = texts(source, split)
     length = len(strings[0]["text"] or "") if len(strings) else 0
@@ -76,25 +81,43 @@ def flip_flop_rows(source, split):
         raise ValueError(f"{source}, {split}, has length {length}; allowed: even numbers from 4")
     rows = np.empty((len(strings), length), np.uint8)
     for first in range(0, len(strings), ROWS):
-        some = [text or "" for text in strings[first : first + ROWS]["text"]]
-        ragged = next((place for place, text in enumerate(some) if len(text) != length), None)
-        if ragged is not None:
-            found = f"row {first + ragged} of {source}, {split}, has {len(some[ragged])} characters"
-            raise ValueError(f"{found}; allowed: {length}, as the first")
-        characters = np.frombuffer("".join(some).encode("ascii", "replace"), np.uint8)
+        batch = [text or "" for text in strings[first : first + ROWS]["text"]]
+        where = f"of {source}, {split},"
+        for place, text in enumerate(batch):
+            if len(text) != length:
+                given = f"row {first + place} {where} has {len(text)} characters"
+                raise ValueError(f"{given}; allowed: {length}, as the first")
+
+        characters = np.frombuffer("".join(batch).encode("ascii", "replace"), np.uint8)
         tokens = TOKEN_OF[characters].reshape(-1, length)
         is_bit = np.arange(length) % 2 == 1
         wrong = np.where(is_bit, tokens < ZERO, tokens > IGNORE) | (tokens == UNKNOWN)
         if wrong.any():
             row, place = np.argwhere(wrong)[0]
-            found = f"row {first + row} of {source}, {split}, has {some[row][place]!r} at {place}"
-            raise ValueError(f"{found}; allowed: one of w, r, i, then 0 or 1, in turn")
+            given = f"row {first + row} {where} has {batch[row][place]!r} at {place}"
+            raise ValueError(f"{given}; allowed: one of w, r, i, then 0 or 1, in turn")
+
+        row = first_wrong_answer(tokens)
+        if row is not None:
+            given = f"row {first + row} {where} has a read whose bit was not written last"
+            raise ValueError(f"{given}; allowed: the most recently written bit after each r")
         rows[first : first + ROWS] = tokens
     return torch.from_numpy(rows)
 
 
+def first_wrong_answer(tokens):
+    """The first of the rows (n, length) with a read not answered by the latest write, or None."""
+    instruction = tokens[:, 0::2]
+    bit = tokens[:, 1::2]
+    place = np.where(instruction == WRITE, np.arange(instruction.shape[1]), -1)
+    latest = np.maximum.accumulate(place, 1)  # -1: nothing was written yet
+    written = np.take_along_axis(bit, latest.clip(0), 1)
+    wrong = (instruction == READ) & ((latest < 0) | (bit != written))
+    return int(np.argwhere(wrong)[0][0]) if wrong.any() else None
+
+
 def published_flip_flop(batch, length, generator, source=FLIP_FLOP, split="train"):
-    """Flip-flop strings of a published split, drawn evenly, as a task: see tasks.flip_flop.
+    """Flip-flop strings of a published split, drawn at random, as a task.
 
     Raises ValueError for a batch below 1, or another length than that of the strings.
     """
@@ -105,19 +128,3 @@ def published_flip_flop(batch, length, generator, source=FLIP_FLOP, split="train
         raise ValueError(f"length is {length}; allowed: {rows.shape[1]}, as in {source}, {split}")
     tokens = rows[torch.randint(len(rows), (batch,), generator=generator)].long()
     return tokens, tokens == READ
-
-
-@cache
-def wikitext(source, split):
-    """The text of a split -> its bytes, (length,) uint8; each row is a line, an empty one too."""
-    corpus, lines = bytearray(), texts(source, split)
-    for first in range(0, len(lines), ROWS):
-        some = (text or "" for text in lines[first : first + ROWS]["text"])
-        ended = (text if text.endswith("\n") else f"{text}\n" for text in some)
-        corpus += "".join(ended).encode()
-    return torch.frombuffer(corpus, dtype=torch.uint8)
-
-
-def wikitext_bytes(batch, length, generator, source=WIKITEXT, split="train"):
-    """Windows of WikiText-103's bytes, as a task: see corpus.windows."""
-    return windows(wikitext(source, split), batch, length, generator)

@@ -12,22 +12,24 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from tra_mini.evaluation import TOKENS_AT_ONCE, in_pieces
+from tra_mini.evaluation import TOKENS_AT_ONCE
 
 SPLITS = ("train", "test")
-LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test"}  # not everywhere
-LEFT_OUT |= {"idlelib", "tkinter", "turtle.py", "turtledemo", "lib2to3", "distutils", "ensurepip"}
-LEFT_OUT |= {"encodings", "pydoc_data", "sitecustomize.py"}  # tables and texts; a machine's own
-OWN = ("config-", "_sysconfigdata")  # how names of a machine's own files and folders begin
+LEFT_OUT = {  # tests, what minimal installs lack, tables, and what belongs to one machine
+    "site-packages", "dist-packages", "test", "tests", "idle_test", "idlelib", "tkinter",
+    "turtle.py", "turtledemo", "lib2to3", "distutils", "ensurepip", "encodings", "pydoc_data",
+    "sitecustomize.py",
+}  # fmt: skip
+MACHINE = ("config-", "_sysconfigdata")  # names that begin so belong to one machine
 
 
 @cache
 def standard_library(split):
     """The source of the running Python's standard library -> its bytes, (length,) uint8.
 
-    Files are joined in sorted order by newlines, without tests and what minimal installs lack. A
-    file belongs to "test", about one in ten, by a hash of its path in the library, else to "train":
-    another file moves none. Raises ValueError for another split, FileNotFoundError without source.
+    Files are joined in sorted order by newlines. About one in ten belongs to the split "test", by a
+    hash of its path in the library, the others to "train": adding a file moves no other.
+    Raises ValueError for another split, FileNotFoundError without source.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
@@ -40,35 +42,39 @@ def standard_library(split):
 
 
 def sources(folder):
-    """The paths in the library, such as json/decoder.py, of what belongs to the corpus."""
+    """The paths in the library, such as json/decoder.py, of the files in the corpus."""
     for where, folders, names in os.walk(folder):
-        folders[:] = filter(belongs, folders)  # os.walk looks into no others
-        for name in filter(belongs, names):
-            if name.endswith(".py"):
+        folders[:] = [name for name in folders if belongs(name)]  # os.walk enters no others
+        for name in names:
+            if name.endswith(".py") and belongs(name):
                 yield Path(where, name).relative_to(folder).as_posix()
 
 
 def belongs(name):
-    """Whether the corpus has room for files or folders of this name."""
-    return name not in LEFT_OUT and not name.startswith(OWN)
+    return name not in LEFT_OUT and not name.startswith(MACHINE)
 
 
 def split_of(name):
     """The split of a file, by its path in the library alone."""
-    return SPLITS[hashlib.sha256(name.encode()).digest()[0] < 26]  # of 256
+    first_byte = hashlib.sha256(name.encode()).digest()[0]
+    return "test" if first_byte < 26 else "train"  # 26 of 256
 
 
 @cache
 def corpus_facts():
-    """What a results record should say of the corpus: Python's version, bytes, a fingerprint."""
-    corpora = {split: standard_library(split).numpy() for split in SPLITS}
-    sizes = {f"{split}_bytes": corpus.size for split, corpus in corpora.items()}
-    digest = hashlib.sha256(b"".join(corpus.tobytes() for corpus in corpora.values()))
-    return {"python": platform.python_version()} | sizes | {"sha256": digest.hexdigest()[:16]}
+    """What a results record says of the corpus: Python's version, bytes, a fingerprint."""
+    train = standard_library("train").numpy().tobytes()
+    test = standard_library("test").numpy().tobytes()
+    return {
+        "python": platform.python_version(),
+        "train_bytes": len(train),
+        "test_bytes": len(test),
+        "sha256": hashlib.sha256(train + test).hexdigest()[:16],
+    }
 
 
 def windows(corpus, batch, length, generator):
-    """Stretches of a corpus (bytes,) uint8, from places drawn evenly -> tokens, scored (all True).
+    """Stretches of a corpus (bytes,) uint8, from random places -> tokens, scored (all True).
 
     Both are (batch, length); a token is a byte, 0 ... 255. Raises ValueError if batch is below 1,
     or length below 2 or beyond the corpus.
@@ -83,7 +89,7 @@ def windows(corpus, batch, length, generator):
 
 
 def stdlib_bytes(batch, length, generator, split="train"):
-    """Windows of standard_library(split), as a task: tokens, scored (batch, length)."""
+    """Windows of standard_library(split), as a task."""
     return windows(standard_library(split), batch, length, generator)
 
 
@@ -91,13 +97,13 @@ def stdlib_bytes(batch, length, generator, split="train"):
 def bits_per_byte(model, task, lengths, *, n, seed):
     """The cost of predicting text of task(batch, length, generator), by the length of context.
 
-    The text is the same for all lengths: n spans of the longest of them, and a byte more. Each is
-    cut into chunks of a length, which are read on their own, and every byte but a span's first is
-    predicted from those of its chunk that come before it: the same bytes at each length.
+    The text is the same for all lengths: n spans of the longest of them, and a byte more. At each
+    length a span is cut into chunks of that length, which are read on their own. So every byte but
+    a span's first is predicted at every length, from the bytes of its chunk that come before it.
     Returns a row for each length: length, n, bits_per_byte (mean), se (its standard error over the
     spans) and by_position: [first, last, bits] of the predictions from first ... last bytes, with
-    1, 2, 3-4, 5-8, ... of them. Raises ValueError if n is below 2, or a length is none that divides
-    the longest.
+    1, 2, 3-4, 5-8, ... of them. Raises ValueError if n is below 2, or a length does not divide the
+    longest.
     """
     if n < 2:
         raise ValueError(f"n is {n}; allowed: 2 or more spans")
@@ -105,17 +111,19 @@ def bits_per_byte(model, task, lengths, *, n, seed):
     if longest < 1 or any(length < 1 or longest % length for length in lengths):
         raise ValueError(f"lengths is {lengths}; allowed: one or more, all dividing the longest")
     spans, _ = task(n, longest + 1, generator=torch.Generator().manual_seed(seed))
+
     rows = []
     for length in lengths:
-        chunks, answers = (part.reshape(-1, length) for part in (spans[:, :-1], spans[:, 1:]))
+        chunks = spans[:, :-1].reshape(-1, length)
+        answers = spans[:, 1:].reshape(-1, length)
         bits = cost(model, chunks, answers)  # (n * longest / length, length)
         by_span = bits.view(n, longest).mean(1)
+        ends = [2**power for power in range((length - 1).bit_length())] + [length]
         row = {"length": length, "n": n, "bits_per_byte": by_span.mean().item()}
         row["se"] = by_span.std().item() / math.sqrt(n)
-        lasts = [2**power for power in range((length - 1).bit_length())] + [length]
         row["by_position"] = [
             [before + 1, last, bits[:, before:last].mean().item()]
-            for before, last in pairwise([0, *lasts])
+            for before, last in pairwise([0, *ends])
         ]
         rows.append(row)
     return rows
@@ -123,9 +131,9 @@ def bits_per_byte(model, task, lengths, *, n, seed):
 
 def cost(model, chunks, answers):
     """Bits of each answer, the byte that follows; both (count, length) -> (count, length)."""
-    device, at_once = next(model.parameters()).device, max(1, TOKENS_AT_ONCE // chunks.shape[1])
+    batch = max(1, TOKENS_AT_ONCE // chunks.shape[1])
     nats = []
-    for some, following in zip(chunks.split(at_once), answers.split(at_once), strict=True):
-        logits = in_pieces(model, some.to(device)).mT  # (some, 256, length)
-        nats.append(F.cross_entropy(logits, following.to(device), reduction="none").cpu())
+    for inputs, targets in zip(chunks.split(batch), answers.split(batch), strict=True):
+        logits = model(inputs).mT  # (batch, 256, length)
+        nats.append(F.cross_entropy(logits, targets, reduction="none"))
     return torch.cat(nats).double() / math.log(2)

@@ -37,6 +37,6 @@ def check_workers(client, patience):
         if about["nthreads"] != 1:
             found = f"worker {worker} has {about['nthreads']} threads"
             raise ValueError(f"{found}; allowed: 1, as `dask worker --nthreads 1` starts it")
-    for worker, found in client.run(find_spec, "tra_mini.experiments", on_error="return").items():
+    for worker, found in client.run(find_spec, "experiments.runs", on_error="return").items():
         if found is None or isinstance(found, Exception):
-            raise ValueError(f"worker {worker} lacks tra_mini; install it there, too ({found})")
+            raise ValueError(f"worker {worker} lacks this project; install it there, too ({found})")

@@ -1,0 +1,78 @@
+"""Training that can be interrupted and resumed: the loop of tra_mini.training, kept on disk."""
+
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from experiments.results import check_device, set_aside, write
+from tra_mini.training import learning_rate_at, start, train_step
+
+SAVE_EVERY = 100  # steps
+
+
+def train_resumable(
+    model_config, task, path, *, steps, seed, length, batch, learning_rate, warmup=50, device="cpu"
+):
+    """tra_mini.train, to the bit, with its state kept at path every 100 steps -> the GPT.
+
+    After Ctrl-C the same call goes on from there, to the same weights; after the end it returns at
+    once. The path must name all that the weights depend on. The GPT's train_seconds says how long
+    training took. Raises ValueError for impossible numbers or an unusable device.
+    """
+    for name, number in (("steps", steps), ("length", length), ("batch", batch)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}; allowed: 1 or more")
+    if warmup < 0 or not learning_rate > 0:
+        given = f"warmup is {warmup}, learning_rate {learning_rate}"
+        raise ValueError(f"{given}; allowed: 0 or more, and above 0")
+    check_device(device)
+    model, optimizer, generator = start(model_config, seed)
+    model.to(device)
+    first, seconds = restore(path, model, optimizer, generator)
+
+    began = time.perf_counter() - seconds
+    kept = first
+    try:
+        for step in tqdm(range(first, steps), initial=first, total=steps, disable=None):
+            tokens, scored = task(batch, length, generator=generator)
+            rate = learning_rate_at(step, steps, learning_rate, warmup)
+            train_step(model, optimizer, tokens.to(device), scored.to(device), rate)
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+                seconds = time.perf_counter() - began
+                save(path, model, optimizer, generator, step + 1, seconds)
+                kept = step + 1
+    except KeyboardInterrupt:
+        advice = f"the same command goes on from step {kept}"
+        raise KeyboardInterrupt(f"stopped in step {step + 1} of {steps}; {advice}") from None
+    model.train_seconds = seconds
+    return model.eval()
+
+
+def save(path, model, optimizer, generator, step, seconds):
+    """Keeps all that training needs to go on."""
+    state = {
+        "step": step,
+        "seconds": seconds,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+    }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write(path, lambda file: torch.save(state, file))
+
+
+def restore(path, model, optimizer, generator):
+    """Puts back what save kept -> steps and seconds done. A damaged file is set aside."""
+    if not Path(path).exists():
+        return 0, 0.0
+    try:
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+    except Exception as error:  # noqa: BLE001 (damage raises many kinds)
+        print(f"{path} is damaged ({type(error).__name__}): set aside as {set_aside(path)}")
+        return 0, 0.0
+    return state["step"], state["seconds"]

@@ -1,0 +1,60 @@
+"""Named experiments: the missing runs of a grid, computed side by side, each kept when finished."""
+
+from functools import partial
+
+from experiments import results
+from experiments.grids import EXPERIMENTS
+from experiments.parallel import run_all
+from experiments.results import RESULTS, identity, path_of
+from experiments.runs import run
+from tra_mini.training import MODELS
+
+
+def run_in(environment, config, device):
+    """run, where it computes as the caller would. ValueError on a worker of another environment."""
+    here = results.environment(device)
+    if here != environment:
+        raise ValueError(f"a worker's environment is {here}; allowed: {environment}, as here")
+    return run(config, device)
+
+
+def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
+    """Computes the runs of a named experiment that folder/NAME.json does not hold -> all its runs.
+
+    Each is kept as it finishes: after Ctrl-C, a crash or kill -9 the same call goes on.
+    executor: where the runs are computed, see parallel.run_all. Results of a device other than the
+    CPU are in NAME_DEVICE.json. Raises ValueError for an unknown name, an unusable device or a
+    folder that cannot be written to, and RuntimeError if runs failed, after all others were kept.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+    results.check_writable(folder)
+    results.check_writable(MODELS)
+    environment = results.environment(device)
+    path = path_of(name, folder, device)
+    done = results.finished(path, environment)
+    missing = [config for config in EXPERIMENTS[name] if identity(config) not in done]
+    kept = len(EXPERIMENTS[name]) - len(missing)
+    print(f"{name}: {kept} of {len(EXPERIMENTS[name])} runs are in {path}", flush=True)
+
+    job = partial(run_in, environment, device=device)
+    keep = partial(results.keep, path, here=environment)
+    try:
+        failures = run_all(job, missing, keep, executor)
+    except KeyboardInterrupt:
+        message = f"stopped; finished runs are in {path}, the same command goes on"
+        raise KeyboardInterrupt(message) from None
+    if failures:
+        message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
+        raise RuntimeError(message) from failures[0]
+    return stored(name, folder, device)
+
+
+def stored(name, folder=RESULTS, device="cpu"):
+    """The runs in the results file that belong to the experiment's present grid, in its order."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+    runs = {
+        identity(run["config"]): run for run in results.load(path_of(name, folder, device))["runs"]
+    }
+    return [runs[identity(config)] for config in EXPERIMENTS[name] if identity(config) in runs]

@@ -1,0 +1,163 @@
+"""Which runs the named experiments compute: for each a list of configs (see runs.py)."""
+
+SPLITS = {"in_distribution": 0.8, "sparse": 0.98, "dense": 0.1}  # name: p_ignore
+VERY_SPARSE = {**SPLITS, "very_sparse": 0.999}
+NOT_DENSE = {"in_distribution": 0.8, "sparse": 0.98}
+LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
+SEEDS = range(5, 10)  # 0 to 4 were looked at, long strings too, while the project was built
+HEADLINE = ("tra", "fox", "alibi", "rope")
+FEWER_SEEDS = ("ssmax", "entmax", "stick_breaking", "lstm")  # sorting takes its time
+MORE_SEEDS = (
+    *("nope", "sinusoidal", "rope", "alibi", "cope", "fox"),
+    *("sparsity_only", "sparsity_raw", "distance_only", "contextual_only", "tra"),
+)
+CONTENDERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope", *FEWER_SEEDS)
+VARIANTS = ("tra_beside_local", "tra_low_threshold", "tra_annealed")
+
+
+def flip_flop_config(mechanism, seed, **changes):
+    """A run on flip-flops; at most 3 starts, of which the first that learns counts."""
+    config = {"mechanism": mechanism, "seed": seed, "n_layer": 2, "n_head": 4, "d_model": 64}
+    config.update(steps=1000, length=64, batch=16, learning_rate=3e-3, p_ignore=0.8, starts=3)
+    config.update(changes)
+    return config
+
+
+# The authors' model and recipe.
+PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
+PAPER.update(learning_rate=1e-4, warmup=0, starts=1, cope_table=512)
+
+
+def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens, **changes):
+    """A config for each seed and mechanism; tokens: how many test each length and split."""
+    testing = {"splits": splits, "lengths": lengths, "tokens": tokens}
+    return [
+        flip_flop_config(mechanism, seed, **changes, testing=testing)
+        for seed in seeds
+        for mechanism in mechanisms
+    ]
+
+
+def long_grid(splits, seeds, lengths, tokens):
+    """TRA, a run for each split: they take minutes, and what has finished is kept."""
+    grid = []
+    for split, p_ignore in splits.items():
+        grid += flip_flop_grid(["tra"], seeds, {split: p_ignore}, lengths, tokens)
+    return grid
+
+
+def recipe_grid():
+    """Six recipes of equally many tokens; flip_flop_config has the one of lowest loss at 64."""
+    grid = []
+    for steps in (500, 1000):
+        for learning_rate in (1e-3, 3e-3, 1e-2):
+            changes = {"steps": steps, "batch": 16000 // steps, "learning_rate": learning_rate}
+            splits = {"in_distribution": 0.8}
+            grid += flip_flop_grid(
+                ["tra"], range(100, 103), splits, [64], 2**15, **changes, starts=1
+            )
+    return grid
+
+
+# A harder task's own settings, and what differs from flip_flop_config.
+HARDER = {
+    "registers": {"vocab_size": 14, "shortest": 10, "steps": 3000},
+    "recall": {"vocab_size": 144, "length": 32, "steps": 2000},
+    "copy": {"vocab_size": 18, "length": 32, "steps": 1500},
+    "count": {"vocab_size": 9, "length": 32, "batch": 32},
+    "parity": {"vocab_size": 3, "length": 32, "batch": 32, "steps": 600},
+    "max_retrieval": {"vocab_size": 111, "length": 18, "batch": 64},
+}
+SETTINGS = {
+    "registers": {"n_registers": 4, "p_ignore": 0.5},
+    "recall": {"n_keys": 128, "n_values": 16},
+    "copy": {"n_symbols": 16, "unique": False},
+    "count": {"modulus": 5, "p_reset": 0.1},
+    "parity": {},
+    "max_retrieval": {"n_levels": 10, "n_classes": 10},
+}
+
+
+def task_config(task, mechanism, seed, name=None, **changes):
+    """A run of a harder task: trained on all lengths up to one, tested to 16 (or 256) times it."""
+    config = flip_flop_config(mechanism, seed, task=task, shortest=4, starts=1)
+    del config["p_ignore"]
+    config.update(HARDER[task], settings=SETTINGS[task])
+    config.update(changes)
+    config["cope_table"] = config["length"]
+    lengths = [config["length"] * factor for factor in (1, 2, 4, 8, 16)]
+    tokens = 2**16
+    if task == "max_retrieval":  # 16 items, and up to 256 times as many; a question, an answer
+        lengths = [16 * factor + 2 for factor in (1, 2, 4, 8, 16, 64, 256)]
+        tokens = 2**17
+    splits = {name or task: config["settings"]}
+    config["testing"] = {"splits": splits, "lengths": lengths, "tokens": tokens}
+    return config
+
+
+def language_config(mechanism, seed, name="text", **changes):
+    """A run on bytes of source code: trained on 128 at a time, tested on up to 2,048."""
+    config = {"mechanism": mechanism, "seed": seed, "n_layer": 2, "n_head": 4, "d_model": 64}
+    config.update(task="stdlib_bytes", settings={"split": "train"}, vocab_size=256, cope_table=128)
+    config.update(length=128, batch=8, steps=2000, learning_rate=3e-3, starts=1)
+    config.update(changes)
+    lengths = [128, 256, 512, 1024, 2048]
+    tokens = 16 * 2048  # the same for every length, mechanism and seed
+    splits = {name: {"split": "test"}}
+    config["testing"] = {"splits": splits, "lengths": lengths, "tokens": tokens}
+    return config
+
+
+REMEDIES = (  # what might help TRA where it falls short: task, name, mechanism, changes
+    ("copy", "copy", "tra_beside_local", {}),
+    ("copy", "copy, four layers", "tra", {"n_layer": 4}),
+    ("recall", "recall", "tra_beside_local", {}),
+    *((task, task, "tra_annealed", {}) for task in ("recall", "count", "max_retrieval")),
+    *((task, task, "tra_low_threshold", {}) for task in HARDER if task != "parity"),
+)
+TRIED = (  # to let TRA learn more of text: name, mechanism, changes
+    ("all heads of width 32", "tra", {"n_head": 2}),
+    ("all heads of width 8", "tra", {"n_head": 8}),
+    ("threshold -1", "tra_low_threshold", {}),
+    ("removal annealed", "tra_annealed", {}),
+    ("half of the heads local", "tra_beside_local", {}),
+    ("three times the steps", "tra", {"steps": 6000}),
+    ("three times the steps, FoX", "fox", {"steps": 6000}),
+)
+first, *others = SEEDS[:3]
+EXPERIMENTS = {
+    "recipe": recipe_grid(),
+    "headline": flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, LENGTHS, 2**15),
+    "flip_flop": flip_flop_grid(MORE_SEEDS, SEEDS, SPLITS, LENGTHS, 2**16)
+    + flip_flop_grid(FEWER_SEEDS, SEEDS[:3], SPLITS, LENGTHS, 2**15),
+    "flip_flop_long": long_grid(VERY_SPARSE, SEEDS, [16384, 65536], 2**16),
+    "flip_flop_far": long_grid(NOT_DENSE, SEEDS[:3], [2**18], 2**18),  # 4,096 times the training
+    "flip_flop_million": long_grid(NOT_DENSE, SEEDS[:3], [2**20], 2**20),  # 16,384 times
+    "flip_flop_variants": flip_flop_grid(VARIANTS, SEEDS, SPLITS, LENGTHS, 2**15),
+    "tasks": [
+        task_config(task, mechanism, seed)
+        for seed in SEEDS[:3]
+        for task in HARDER
+        for mechanism in CONTENDERS
+    ],
+    "remedies": [
+        task_config(task, mechanism, seed, name, **changes)
+        for seed in SEEDS[:3]
+        for task, name, mechanism, changes in REMEDIES
+    ],
+    "language": [language_config(mechanism, first) for mechanism in (*MORE_SEEDS, *FEWER_SEEDS)]
+    + [language_config(mechanism, seed) for seed in others for mechanism in HEADLINE],
+    "language_tried": [
+        language_config(mechanism, first, name, **changes) for name, mechanism, changes in TRIED
+    ]
+    + [
+        language_config(mechanism, seed, name)
+        for seed in others
+        for name, mechanism, _ in TRIED
+        if mechanism in VARIANTS
+    ],
+}
+# The authors' protocol: 4,000 strings of 512 tokens test each split. It wants a GPU.
+EXPERIMENTS["paper"] = flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, [512], 4000 * 512, **PAPER)
+for config in EXPERIMENTS["paper"]:
+    config["testing"]["at_most"] = 4000

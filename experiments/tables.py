@@ -1,0 +1,231 @@
+"""The tables of README.md and figures/README.md, written from the stored results.
+
+A page has a line <!-- table NAME --> and a line <!-- end -->; what stands between them is replaced.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+
+from experiments.charts import ORDER, SPLIT_TITLE
+from experiments.compute import stored
+from experiments.results import RESULTS, by_seed, write
+from tra_mini.plots import STYLE
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "figures" / "README.md")
+MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COLUMNS = {  # of the tables of exact matches: heading, and where the numbers are
+    "64": ("in_distribution", 64),
+    "256": ("in_distribution", 256),
+    "1,024": ("in_distribution", 1024),
+    "4,096": ("in_distribution", 4096),
+    "4,096 sparse": ("sparse", 4096),
+    "4,096 dense": ("dense", 4096),
+}
+
+
+def table(headings, rows):
+    """Markdown, from headings and rows of texts."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def worst(shares):
+    """The worst seed's share, rounded down to two digits: 1.00 is without an error."""
+    return f"{math.floor(100 * min(shares) + 1e-9) / 100:.2f}"
+
+
+def by_mechanism(runs):
+    """{mechanism: its runs, a seed each}, in the order of the runs."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(run["config"]["mechanism"], []).append(run)
+    return groups
+
+
+def five(runs):
+    """The README's table: five mechanisms by four columns, the worst seed."""
+    values = by_seed(runs, "exact_match")
+    headings = ("64", "4,096", "4,096 sparse", "4,096 dense")
+    rows = []
+    for name in ("tra", "fox", "alibi", "rope", "nope"):
+        cells = [values[COLUMNS[heading][0], name, COLUMNS[heading][1]] for heading in headings]
+        rows.append([STYLE[name][0], *map(worst, cells)])
+    return table(["tokens", *headings], rows)
+
+
+def exact_matches(runs):
+    """Share of sequences without an error: worst seed (mean); seeds exact in every test."""
+    values = by_seed(runs, "exact_match")
+    columns = COLUMNS
+    if not any(length == 4096 for _, _, length in values):
+        columns = {f"{split} {length}": (split, length) for split, _, length in values}
+    rows = []
+    for name, mine in by_mechanism(runs).items():
+        exact = [all(row["exact_match"] == 1 for row in run["rows"]) for run in mine]
+        shares = [values[split, name, length] for split, length in columns.values()]
+        cells = [f"{worst(seeds)} ({sum(seeds) / len(seeds):.2f})" for seeds in shares]
+        again = sum(run["started"] > 1 for run in mine)
+        rows.append([STYLE[name][0], *cells, f"{sum(exact)} of {len(mine)}", again])
+    return table(["mechanism", *columns, "seeds without any error", "seeds started again"], rows)
+
+
+def recipe(runs):
+    """Each recipe tried, the lowest loss of the worst seed first."""
+    losses = {}
+    for run in runs:
+        config = run["config"]
+        key = (f"{config['steps']:,}", config["batch"], f"{config['learning_rate']:g}")
+        losses.setdefault(key, []).append(run["rows"][0]["loss"])
+    rows = []
+    for key, loss in sorted(losses.items(), key=lambda item: max(item[1])):
+        rows.append([*key, f"{max(loss):.4f} ({sum(loss) / len(loss):.4f})"])
+    return table(
+        ["steps", "batch", "learning rate", "nats a read: worst of three seeds (mean)"], rows
+    )
+
+
+def long(runs):
+    """TRA at great lengths, all seeds together: sequences without an error, and what they took."""
+    groups = {}
+    for run in runs:
+        for row in run["rows"]:
+            groups.setdefault((row["length"], row["split"]), []).append(row)
+    rows = []
+    for (length, split), group in sorted(groups.items()):
+        exact = sum(round(row["exact_match"] * row["n"]) for row in group)
+        seconds = [row["seconds"] / row["n"] for row in group]
+        cells = [f"{length:,}", SPLIT_TITLE[split], f"{exact} of {sum(row['n'] for row in group)}"]
+        cells += [f"{min(seconds):.0f} to {max(seconds):.0f}"]
+        rows.append(cells)
+    return table(["tokens", "kind", "without an error", "seconds of a core, each"], rows)
+
+
+def tasks(runs):
+    """The harder tasks: share of correct answers, worst seed, at 1 x and 16 x."""
+    values = by_seed(runs, "per_read")
+    names = list(by_mechanism(runs))
+    rows = []
+    for task in dict.fromkeys(task for task, _, _ in values):
+        lengths = sorted({length for where, _, length in values if where == task})
+        for length in (lengths[0], lengths[4]):
+            cells = [worst(values[task, name, length]) for name in names]
+            rows.append([f"{task.replace('_', ' ')}, {length:,}", *cells])
+    return table(["task, tokens", *(STYLE[name][0] for name in names)], rows)
+
+
+def registers(runs):
+    """Strings of registers at 16 times the training length: without an error, each seed."""
+    rows = []
+    for name, mine in by_mechanism(runs).items():
+        last = [run["rows"][-1] for run in mine if run["config"]["task"] == "registers"]
+        shares = [row["exact_match"] for row in last]
+        if last and min(shares) > 0:
+            failed = sum(round(row["n"] * (1 - row["exact_match"])) for row in last)
+            each = ", ".join(f"{share:.2f}" for share in shares)
+            rows.append([STYLE[name][0], each, f"{failed} of {sum(row['n'] for row in last)}"])
+    return table(["mechanism", "without an error, each seed", "strings with an error"], rows)
+
+
+def remedies(runs):
+    """What might help TRA: correct answers, worst seed, by multiples of the training length."""
+    values = by_seed(runs, "per_read")
+    rows = []
+    for task, name in sorted(dict.fromkeys(key[:2] for key in values)):
+        lengths = sorted(n for where, who, n in values if (where, who) == (task, name))
+        cells = [worst(values[task, name, lengths[place]]) for place in (0, 1, 2, 4)]
+        rows.append([task.replace("_", " "), STYLE[name][0], *cells])
+    return table(["task", "mechanism", "1 x", "2 x", "4 x", "16 x"], rows)
+
+
+def language(runs):
+    """Bits a byte, worst seed, the best at 128 bytes first."""
+    values = by_seed(runs, "bits_per_byte")
+    lengths = (128, 256, 512, 1024, 2048)
+    names = [name for name in ORDER if ("text", name, 128) in values]
+    rows = []
+    for name in sorted(names, key=lambda name: max(values["text", name, 128])):
+        cells = [f"{max(values['text', name, length]):.2f}" for length in lengths]
+        rows.append([STYLE[name][0], len(values["text", name, 128]), *cells])
+    return table(["mechanism", "seeds", *(f"{length:,}" for length in lengths)], rows)
+
+
+def language_tried(runs):
+    """What was tried to let TRA learn more of text, first TRA as it is."""
+    groups = {"nothing": by_mechanism(stored("language"))["tra"]}
+    for run in runs:
+        [name] = run["config"]["testing"]["splits"]
+        groups.setdefault(name, []).append(run)
+    rows = []
+    for name, group in groups.items():
+        near = ", ".join(f"{run['rows'][0]['bits_per_byte']:.2f}" for run in group)
+        far = ", ".join(f"{run['rows'][-1]['bits_per_byte']:.2f}" for run in group)
+        rows.append([name, near, far, f"{group[0]['config']['steps']:,}"])
+    return table(["tried with TRA", "128, each seed", "2,048", "steps"], rows)
+
+
+def speed(contents):
+    """Times of the forms of attention side by side, as ratios."""
+    rows = []
+    for row in contents["ratios"]:
+        ratios = (f"{row['naive_over_ours']:.1f}", f"{row['ours_over_fused']:.1f}")
+        rows.append([", ".join(map(str, row["shape"])), row["pass"], *ratios])
+    return table(["(B, H, T, D)", "pass", "literal / ours", "ours / fused softmax"], rows)
+
+
+def speed_by_length(contents):
+    """Forward times as multiples of the fused softmax's, and extra memory."""
+    rows = {(row["form"], row["T"]): row for row in contents["table"]}
+    lines = []
+    for length in (64, 512, 2048, 8192, 16384):
+        fused = rows["fused", length]["forward_ms"]
+        times = [rows[form, length]["forward_ms"] for form in ("naive", "blocked", "early")]
+        memory = [rows[form, length]["memory_mb"] for form in ("naive", "blocked")]
+        ratios = [f"{time / fused:.1f}" if time else "" for time in times]
+        lines.append([f"{length:,}", *ratios, *(f"{mb:,.0f} MB" if mb else "" for mb in memory)])
+    headings = ["T", "literal", "blocks", "stopping early", "memory, literal", "memory, blocks"]
+    return table(headings, lines)
+
+
+TABLES = {  # of an experiment, as `reproduce` prints it and figures/README.md holds it
+    "recipe": recipe,
+    "headline": exact_matches,
+    "flip_flop": exact_matches,
+    "flip_flop_variants": exact_matches,
+    "paper": exact_matches,
+    "flip_flop_long": long,
+    "flip_flop_far": long,
+    "flip_flop_million": long,
+    "tasks": tasks,
+    "remedies": remedies,
+    "language": language,
+    "language_tried": language_tried,
+}
+
+
+def marked(name):
+    """The table of a page's mark: one of an experiment, or one of these."""
+    if name == "five":
+        return five(stored("flip_flop"))
+    if name == "registers":
+        return registers(stored("tasks") + stored("remedies"))
+    if name in ("speed", "speed_by_length"):
+        contents = json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))
+        return speed(contents) if name == "speed" else speed_by_length(contents)
+    if name not in TABLES:
+        raise ValueError(f"table is {name!r}; allowed: {', '.join(TABLES)}, five, registers, speed")
+    return TABLES[name](stored(name))
+
+
+def with_tables(text):
+    """A page's text with every marked table written anew. ValueError for an unknown name."""
+    return MARKED.sub(lambda match: f"{match[1]}{marked(match[2])}\n{match[3]}", text)
+
+
+def write_tables(pages=PAGES):
+    """Writes the tables of the pages anew."""
+    for page in pages:
+        text = with_tables(page.read_text(encoding="utf-8"))
+        write(page, lambda file, text=text: file.write(text.encode()))
