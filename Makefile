@@ -2,11 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce full test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
+.PHONY: help setup reproduce full tasks test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv and install the project into it (every target below does so by itself)
 
@@ -19,10 +19,13 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
-	$(BIN)/python -m tra_mini reproduce
+	$(BIN)/python -m experiments reproduce
 
 full: $(STAMP)  ## all mechanisms, seeds and lengths (up to 90 minutes on two cores)
-	$(BIN)/python -m tra_mini reproduce --full
+	$(BIN)/python -m experiments reproduce recipe flip_flop flip_flop_long flip_flop_far
+
+tasks: $(STAMP)  ## the harder tasks, and what might help TRA (up to 85 minutes on two cores)
+	$(BIN)/python -m experiments reproduce tasks remedies
 
 test: $(STAMP)  ## every test, the notebooks among them
 	$(BIN)/python -m pytest
@@ -31,12 +34,11 @@ lint: $(STAMP)  ## check style and formatting, notebooks included
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 
-benchmark: $(STAMP)  ## time and memory of TRA beside its literal form and torch's fused softmax, and of training
-	$(BIN)/python tools/benchmark.py
-	$(BIN)/python tools/training_cost.py
+benchmark: $(STAMP)  ## time and memory of TRA beside its literal form and torch's fused softmax
+	$(BIN)/python -m experiments.benchmark
 
-figures: $(STAMP)  ## redraw every figure from figures/results, no training
-	$(BIN)/python -m tra_mini figures
+figures: $(STAMP)  ## redraw every figure and table from figures/results, no training
+	$(BIN)/python -m experiments redraw
 
 notebooks: $(STAMP)  ## execute the notebooks and store them normalised
 	$(BIN)/python tools/notebooks.py

@@ -12,7 +12,7 @@ from experiments.compute import run_experiment
 from experiments.grids import EXPERIMENTS, LENGTHS, PAPER, SPLITS, flip_flop_config
 from experiments.protocol import on_published
 from experiments.runs import on_cpu, train_config
-from experiments.tables import PRINTED, write_tables
+from experiments.tables import TABLES, write_tables
 from tra_mini import MECHANISMS, accuracy_by_length, flip_flop
 
 
@@ -23,7 +23,7 @@ def reproduce(names, device, scheduler):
         runs = run_experiment(name, device=device, executor=workers)
         again = [run["config"] for run in runs if run["started"] > 1]
         seeds = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
-        print(f"\n{PRINTED[name](runs)}\n")
+        print(f"\n{TABLES[name](runs)}\n")
         print(f"Seeds that needed more than one start: {', '.join(seeds) or 'none'}\n")
     for path in redraw():
         print(f"drawn: {path}")
@@ -45,7 +45,8 @@ def parser():
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("reproduce", help="train, test, print tables, redraw figures")
-    command.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []], default=["headline"])
+    names = ", ".join(EXPERIMENTS)
+    command.add_argument("names", nargs="*", metavar="NAME", default=["headline"], help=names)
     command.add_argument("--scheduler", metavar="ADDRESS", help="run on the workers of Dask there")
     command.add_argument("--device", default="cpu", help="cpu, or cuda: results in NAME_cuda.json")
     commands.add_parser("redraw", help="redraw every figure and table, no training")

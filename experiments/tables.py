@@ -16,6 +16,10 @@ from tra_mini.plots import STYLE
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "figures" / "README.md")
 MARKED = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+FILES = (  # of tra_mini, in the order of reading
+    *("attention.py", "mechanisms.py", "model.py", "tasks.py", "training.py", "evaluation.py"),
+    *("plots.py", "__main__.py", "__init__.py"),
+)
 COLUMNS = {  # of the tables of exact matches: heading, and where the numbers are
     "64": ("in_distribution", 64),
     "256": ("in_distribution", 256),
@@ -27,9 +31,15 @@ COLUMNS = {  # of the tables of exact matches: heading, and where the numbers ar
 
 
 def table(headings, rows):
-    """Markdown, from headings and rows of texts."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    """Markdown, from headings and rows of texts, its columns aligned."""
+    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append(f"| {' | '.join(padded)} |")
+    return "\n".join(lines)
 
 
 def worst(shares):
@@ -189,6 +199,25 @@ def speed_by_length(contents):
     return table(headings, lines)
 
 
+FOLDERS = {
+    "[experiments/](experiments/)": "how every stored result is made",
+    "[figures/](figures/)": "every table and figure, and the results that they are drawn from",
+    "[exercises/](notebooks/exercises/)": "twenty exercises that check themselves",
+    "[tests/](tests/), [tools/](tools/)": "what must hold; rendering, grading, slides",
+}
+
+
+def files():
+    """The map of the house: tra_mini's files with their lines, and the other folders."""
+    rows = []
+    for name in FILES:
+        source = (ROOT / "tra_mini" / name).read_text(encoding="utf-8")
+        summary = source.removeprefix('"""').split("\n")[0].removesuffix('"""').rstrip(".")
+        rows.append([f"[{name}](tra_mini/{name})", source.count("\n"), summary])
+    rows += [[folder, "", what] for folder, what in FOLDERS.items()]
+    return table(["in tra_mini/", "lines", "what is in it"], rows)
+
+
 TABLES = {  # of an experiment, as `reproduce` prints it and figures/README.md holds it
     "recipe": recipe,
     "headline": exact_matches,
@@ -207,6 +236,8 @@ TABLES = {  # of an experiment, as `reproduce` prints it and figures/README.md h
 
 def marked(name):
     """The table of a page's mark: one of an experiment, or one of these."""
+    if name == "files":
+        return files()
     if name == "five":
         return five(stored("flip_flop"))
     if name == "registers":
@@ -215,7 +246,7 @@ def marked(name):
         contents = json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))
         return speed(contents) if name == "speed" else speed_by_length(contents)
     if name not in TABLES:
-        raise ValueError(f"table is {name!r}; allowed: {', '.join(TABLES)}, five, registers, speed")
+        raise ValueError(f"table is {name!r}; allowed: those of tables.py")
     return TABLES[name](stored(name))
 
 

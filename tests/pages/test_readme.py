@@ -1,0 +1,118 @@
+"""README.md and figures/README.md: short enough, true to the code and to the stored results."""
+
+import math
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from experiments import stored
+from experiments.results import by_seed
+from tra_mini import threshold_relative_attention
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIGURES = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_can_be_read_in_one_go():
+    assert README.count("\n") <= 120
+
+
+def test_the_eight_lines_are_tra():
+    """The README's code, run as it stands, gives the package's output."""
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = code.strip().split("\n")
+    assert len(lines) == 8
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 50, 8, generator=generator, dtype=torch.float64)
+    log_forget = -torch.rand(2, 3, 50, generator=generator, dtype=torch.float64)
+    names = {"F": F, "math": math, "q": q, "k": k, "v": v, "log_forget": log_forget}
+    exec(code, names)  # noqa: S102 (our own README)
+    q, k = names["q"], names["k"]
+    torch.testing.assert_close(names["output"], threshold_relative_attention(q, k, v, log_forget))
+    assert (names["weights"].sum(-1) == 0).any()  # a silent row is among them
+
+
+@pytest.mark.parametrize("page", ["README.md", "figures/README.md"])
+def test_every_link_leads_to_a_file(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    for link in links:
+        path, _, _ = unquote(link).partition("#")
+        assert not path or ((ROOT / page).parent / path).exists(), link
+    assert links
+
+
+def runs_of(experiment, mechanism):
+    return [run for run in stored(experiment) if run["config"]["mechanism"] == mechanism]
+
+
+def test_what_the_readme_says_of_starts():
+    again = [run["config"]["seed"] for run in runs_of("flip_flop", "tra") if run["started"] > 1]
+    assert again == [9]
+    assert "one of TRA's five seeds needed a second start" in README
+    assert "The rule was made when the first start of TRA's seed 9 failed." in FIGURES
+
+
+def test_what_the_readme_says_of_a_million_tokens():
+    rows = [run["rows"][0] for run in stored("flip_flop_million")]
+    assert all(row["length"] == 2**20 and row["exact_match"] == 1 for row in rows)
+    assert "stays exact on a million" in README
+
+
+def test_where_tra_loses():
+    """The README's bullets, and their longer form on the page of figures."""
+    tasks = by_seed(stored("tasks"), "per_read")
+
+    def worst(task, mechanism, length):
+        return min(tasks[task, mechanism, length])
+
+    shortest = {"recall": 32, "copy": 32, "count": 32, "max_retrieval": 18}
+    for task, length in shortest.items():
+        for n in (length, 258 if task == "max_retrieval" else 512):
+            assert worst(task, "fox", n) > worst(task, "tra", n)
+            if task != "copy":
+                assert worst(task, "contextual_only", n) > worst(task, "tra", n)
+        assert worst(task, "tra", length) < 0.6 < worst(task, "fox", length)
+    for mechanism in ("tra", "fox", "alibi", "rope", "ssmax", "entmax", "stick_breaking"):
+        assert worst("parity", mechanism, 32) < 0.5
+
+    text = by_seed(stored("language"), "bits_per_byte")
+    for length in (128, 256, 512, 1024, 2048):
+        assert max(text["text", "fox", length]) < min(text["text", "tra", length])
+    names = {name for _, name, _ in text}
+    ahead = {name for name in names if max(text["text", name, 128]) < min(text["text", "tra", 128])}
+    assert (len(ahead), len(names)) == (10, 15)
+    assert "at 128 bytes ten of the\nfourteen others are ahead of every seed of TRA" in FIGURES
+
+
+def test_what_a_low_threshold_costs_and_brings():
+    """On text it closes most of the gap to FoX; flip-flops stay exact; registers lose more."""
+    text = by_seed(stored("language"), "bits_per_byte")
+    low = [
+        run["rows"][0]["bits_per_byte"]
+        for run in stored("language_tried")
+        if run["config"]["mechanism"] == "tra_low_threshold"
+    ]
+    gap = max(text["text", "tra", 128]) - max(text["text", "fox", 128])
+    assert max(text["text", "tra", 128]) - max(low) > gap / 2
+    exact = by_seed(runs_of("flip_flop_variants", "tra_low_threshold"), "exact_match")
+    assert min(map(min, exact.values())) == 1
+
+    def wrong(runs):
+        rows = [run["rows"][-1] for run in runs if run["config"]["task"] == "registers"]
+        return sum(round(row["n"] * (1 - row["exact_match"])) for row in rows)
+
+    assert wrong(runs_of("remedies", "tra_low_threshold")) > wrong(runs_of("tasks", "tra"))
+
+
+def test_removal_with_raw_distance_does_as_well_on_flip_flops():
+    exact = by_seed(runs_of("flip_flop", "sparsity_raw"), "exact_match")
+    assert min(map(min, exact.values())) == 1
+    slips = by_seed(runs_of("flip_flop", "contextual_only"), "exact_match")
+    assert sum(share < 1 for share in slips["sparse", "contextual_only", 4096]) == 1
+    assert "Contextual distance alone loses some sparse strings with one seed\nof five" in FIGURES
