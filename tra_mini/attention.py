@@ -103,7 +103,7 @@ def check_inputs(q, k, v, log_forget, threshold, block_size):
         if tensor.shape != q.shape[:ndim] or tensor.dtype != q.dtype:
             given = f"{tensor.dtype} {tuple(tensor.shape)}"
             raise ValueError(f"{name} is {given}; allowed: {q.dtype} {tuple(q.shape[:ndim])}, as q")
-        if not tensor.abs().max() <= LARGEST:  # NaN fails every comparison
+        if not (torch.compiler.is_compiling() or tensor.abs().max() <= LARGEST):  # NaN fails too
             raise ValueError(f"{name} holds {tensor.abs().max():g}; allowed: -1e12 ... 1e12")
-    if log_forget.max() > 0:
+    if not torch.compiler.is_compiling() and log_forget.max() > 0:  # a tracer sees no numbers
         raise ValueError(f"log_forget holds {log_forget.max():g}; allowed: 0 and less")

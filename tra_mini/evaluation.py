@@ -10,6 +10,8 @@ TOKENS_AT_ONCE = 2**12  # bounds the memory of a batch
 
 def wilson_interval(successes, n):
     """95 % interval of a proportion (Wilson 1927); not a point even at 0 or n successes."""
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"successes is {successes}, n {n}; allowed: 0 to n, 1 or more")
     z = 1.959964
     centre = successes + z * z / 2
     width = z * math.sqrt(successes * (n - successes) / n + z * z / 4)
@@ -31,8 +33,7 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
         exact = right = reads = nats = 0
         for done in range(0, n, batch):
             tokens, scored = task(min(batch, n - done), length, generator=generator)
-            scored = scored[:, :-1]  # what follows the last token is unknown
-            answers = tokens[:, 1:]
+            scored, answers = scored[:, :-1], tokens[:, 1:]
             logits = model(tokens)[:, :-1]  # (batch, length - 1, vocab_size)
             correct = logits.argmax(-1) == answers  # (batch, length - 1)
             exact += (correct | ~scored).all(-1).sum().item()

@@ -28,7 +28,7 @@ class Attention(nn.Module):
 
     def weigh(self, scores, rows, x, q):
         """scores (B, H, rows, keys) of the queries in the slice rows, x (B, T, d_model) and
-        q (B, H, T, D) of all -> logits, and keep, 1.0 for a key that survives; both like scores.
+        q (B, H, T, D) of all -> logits like scores; keep, 1.0 for a survivor, broadcasts to them.
         """
         return scores, causal(scores)
 

@@ -55,8 +55,9 @@ def train(config, task, *, steps=1000, seed=0, length=64, batch=16, learning_rat
 
     The same arguments, thread count and machine give the same weights to the bit.
     """
-    if steps < 1 or not learning_rate > 0:
-        raise ValueError(f"steps is {steps}, learning_rate {learning_rate}; allowed: above 0")
+    if steps < 1 or not learning_rate > 0 or not 0 <= seed < 2**32:
+        given = f"steps is {steps}, learning_rate {learning_rate}, seed {seed}"
+        raise ValueError(f"{given}; allowed: from 1, above 0, 0 to 2^32 - 1")
     model, optimizer, generator = start(config, seed)
     for step in tqdm(range(steps), disable=None):  # None: a bar on a terminal only
         tokens, scored = task(batch, length, generator=generator)

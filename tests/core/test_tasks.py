@@ -1,4 +1,4 @@
-"""What must hold of the tasks: strings as defined, with the frequencies asked for, from a seed."""
+"""What must hold of flip-flop strings: their definition, their chances, their seeds."""
 
 import math
 
@@ -11,7 +11,7 @@ from tra_mini import decode, encode, flip_flop
 from tra_mini.tasks import VOCABULARY
 
 
-def drawn(batch, length, p_ignore, seed=0):
+def draw(batch, length, p_ignore, seed=0):
     return flip_flop(batch, length, p_ignore, torch.Generator().manual_seed(seed))
 
 
@@ -30,8 +30,12 @@ def chi_square(counts, expected):
     seed=st.integers(0, 2**32),
 )
 def test_strings_are_as_defined(batch, pairs, p_ignore, seed):
-    """Instructions and bits take turns: a write first, a read last, its bit the latest write's."""
-    tokens, scored = drawn(batch, 2 * pairs, p_ignore, seed)
+    """Instructions and bits alternate; the first is a write, the last a read.
+
+    A read's bit is that of the latest write. scored marks exactly the reads: the next token is the
+    answer.
+    """
+    tokens, scored = draw(batch, 2 * pairs, p_ignore, seed)
     assert tokens.shape == scored.shape == (batch, 2 * pairs)
     assert tokens.dtype == torch.long
     assert scored.dtype == torch.bool
@@ -41,30 +45,24 @@ def test_strings_are_as_defined(batch, pairs, p_ignore, seed):
         assert text[-2] == "r"
         latest = None
         for place in range(0, 2 * pairs, 2):
-            instruction, bit = text[place], text[place + 1]
+            instruction = text[place]
+            bit = text[place + 1]
             assert instruction in "wri"
             assert bit in "01"
             if instruction == "w":
                 latest = bit
             if instruction == "r":
                 assert bit == latest
-            assert marks[place] == (instruction == "r")  # the next token is a read's bit
+            assert marks[place] == (instruction == "r")
             assert not marks[place + 1]
-
-
-@given(p_ignore=st.floats(0, 1), seed=st.integers(0, 2**32))
-def test_the_shortest_string_writes_and_reads(p_ignore, seed):
-    """Length 4 leaves no choice but the bit: w0r0 or w1r1."""
-    tokens, _ = drawn(3, 4, p_ignore, seed)
-    assert {decode(row) for row in tokens} <= {"w0r0", "w1r1"}
 
 
 def test_extremes_of_p_ignore():
     """p_ignore = 1 ignores all between the first write and the last read; 0 ignores nothing."""
-    tokens, scored = drawn(20, 30, 1.0)
+    tokens, scored = draw(20, 30, 1.0)
     assert (tokens[:, 2:-2:2] == VOCABULARY.index("i")).all()
     assert scored.sum().item() == 20
-    tokens, _ = drawn(20, 30, 0.0)
+    tokens, _ = draw(20, 30, 0.0)
     assert (tokens != VOCABULARY.index("i")).all()
 
 
@@ -72,14 +70,14 @@ def test_extremes_of_p_ignore():
 
 
 @pytest.mark.parametrize("p_ignore", [0.1, 0.5, 0.8, 0.98])
-def test_instructions_have_the_frequencies_asked_for(p_ignore):
-    """Between first and last: ignore with p, write and read with (1 - p) / 2 each.
+def test_instructions_have_their_frequencies(p_ignore):
+    """Between first and last: an ignore with p, a write and a read with (1 - p) / 2 each.
 
     Chi-square with 2 degrees of freedom exceeds 13.82 once in a thousand; the seed is fixed.
     """
-    tokens, _ = drawn(200, 64, p_ignore)
+    tokens, _ = draw(200, 64, p_ignore)
     between = tokens[:, 2:-2:2]
-    counts = [(between == VOCABULARY.index(letter)).sum().item() for letter in "iwr"]
+    counts = [(between == VOCABULARY.index(instruction)).sum().item() for instruction in "iwr"]
     total = between.numel()
     assert sum(counts) == total == 200 * 30
     rest = total * (1 - p_ignore) / 2
@@ -89,7 +87,7 @@ def test_instructions_have_the_frequencies_asked_for(p_ignore):
 @pytest.mark.parametrize("instruction", ["w", "i"])
 def test_written_and_ignored_bits_are_fair_coins(instruction):
     """Chi-square with 1 degree of freedom exceeds 10.83 once in a thousand; the seed is fixed."""
-    tokens, _ = drawn(200, 64, 0.5)
+    tokens, _ = draw(200, 64, 0.5)
     bits = tokens[:, 1::2][tokens[:, ::2] == VOCABULARY.index(instruction)]
     ones = (bits == VOCABULARY.index("1")).sum().item()
     half = len(bits) / 2
@@ -97,32 +95,35 @@ def test_written_and_ignored_bits_are_fair_coins(instruction):
     assert chi_square([ones, len(bits) - ones], [half, half]) < 10.83
 
 
-def test_ignored_bits_say_nothing_of_the_bit_to_remember():
+def test_ignored_bits_say_nothing_about_the_written_bit():
     """An ignored bit equals the latest written one half of the time (chi-square as above)."""
-    tokens, _ = drawn(200, 64, 0.5)
-    equal = total = 0
+    tokens, _ = draw(200, 64, 0.5)
+    equal = 0
+    total = 0
     for text in map(decode, tokens):
         latest = None
         for instruction, bit in zip(text[::2], text[1::2], strict=True):
-            latest = bit if instruction == "w" else latest
-            equal += instruction == "i" and bit == latest
-            total += instruction == "i"
+            if instruction == "w":
+                latest = bit
+            if instruction == "i":
+                equal += bit == latest
+                total += 1
     assert chi_square([equal, total - equal], [total / 2, total / 2]) < 10.83
 
 
-def test_the_generator_decides_alone():
-    """The same seed gives the same strings; the global random state is neither used nor touched."""
+def test_the_generator_alone_decides():
+    """One seed gives one batch; the global random state is neither used nor moved."""
     before = torch.get_rng_state()
-    one, again, other = (drawn(8, 32, 0.5, seed)[0] for seed in (1, 1, 2))
+    one, _ = draw(8, 32, 0.5, seed=1)
+    other, _ = draw(8, 32, 0.5, seed=2)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    after = drawn(8, 32, 0.5, 1)[0]
+    again, _ = draw(8, 32, 0.5, seed=1)
     assert torch.equal(one, again)
-    assert torch.equal(one, after)
     assert not torch.equal(one, other)
 
 
-def test_a_generator_moves_on():
+def test_the_generator_moves_on():
     """Two batches from one generator differ: nothing is seeded anew."""
     generator = torch.Generator().manual_seed(0)
     first, _ = flip_flop(8, 32, 0.5, generator)
@@ -130,11 +131,11 @@ def test_a_generator_moves_on():
     assert not torch.equal(first, second)
 
 
-# The published text form
+# Text
 
 
 def test_encode_by_hand():
-    """The vocabulary's order: w, r, i, 0, 1."""
+    """The order of the vocabulary: w, r, i, 0, 1."""
     assert encode("w0i1r0").tolist() == [0, 3, 2, 4, 1, 3]
     assert encode("").tolist() == []
     assert encode("").dtype == torch.long
@@ -145,43 +146,42 @@ def test_decode_undoes_encode(text):
     assert decode(encode(text)) == text
 
 
-def test_drawn_strings_have_the_published_form():
-    """A drawn string decodes to text such as w0i1r0, and encodes back to itself."""
-    for row in drawn(10, 16, 0.5)[0]:
-        assert torch.equal(encode(decode(row)), row)
-
-
 # Errors
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch", 0), ("batch", -2), ("length", 7), ("length", 2), ("length", 0), ("length", -4)]
-    + [("p_ignore", -0.1), ("p_ignore", 1.5), ("p_ignore", math.nan), ("p_ignore", math.inf)],
+    [
+        ("batch", 0),
+        ("batch", -2),
+        ("length", 7),
+        ("length", 2),
+        ("length", -4),
+        ("p_ignore", -0.1),
+        ("p_ignore", 1.5),
+        ("p_ignore", math.nan),
+        ("p_ignore", math.inf),
+    ],
 )
 def test_bad_arguments_are_named(name, value):
-    """A ValueError says which argument, what was given and what is allowed."""
+    """A ValueError says which argument, what it is and what is allowed."""
     arguments = {"batch": 2, "length": 8, "p_ignore": 0.5, "generator": torch.Generator()}
-    with pytest.raises(ValueError, match=f"^{name} is {value};") as raised:
-        flip_flop(**arguments | {name: value})
-    assert "allowed" in str(raised.value)
+    arguments[name] = value
+    with pytest.raises(ValueError, match=rf"{name} (is )?{value}\b.*; allowed"):
+        flip_flop(**arguments)
 
 
 @pytest.mark.parametrize("text", ["w0x1", "W0", "w0 r0", "w2", "é"])
 def test_other_characters_are_named(text):
     """encode names the characters it does not know, and those it does."""
-    with pytest.raises(ValueError, match="^text ") as raised:
+    with pytest.raises(ValueError, match="^text .*allowed.*wri01") as error:
         encode(text)
     for unknown in set(text) - set("wri01"):
-        assert unknown in str(raised.value)
-    assert "allowed" in str(raised.value)
-    assert "wri01" in str(raised.value)
+        assert unknown in str(error.value)
 
 
 @pytest.mark.parametrize("token", [-1, 5, 99])
-def test_tokens_without_a_letter_are_named(token):
+def test_tokens_outside_the_vocabulary_are_named(token):
     """decode names the tokens it does not know, and those it does."""
-    with pytest.raises(ValueError, match="^tokens ") as raised:
+    with pytest.raises(ValueError, match=rf"^tokens .*{token}.*; allowed: 0 \.\.\. 4"):
         decode(torch.tensor([0, 3, token]))
-    assert str(token) in str(raised.value)
-    assert "allowed: 0 ... 4" in str(raised.value)
