@@ -80,7 +80,7 @@ def main(arguments=None):
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"experiments: {error}")
     except KeyboardInterrupt as interrupt:
-        sys.exit(f"\nexperiments: {interrupt}")
+        sys.exit(f"\nexperiments: {interrupt or 'stopped'}")
 
 
 if __name__ == "__main__":

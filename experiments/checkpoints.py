@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from experiments.results import check_device, set_aside, write
+from experiments.results import check_device, check_writable, set_aside, write
 from tra_mini.training import learning_rate_at, start, train_step
 
 SAVE_EVERY = 100  # steps
@@ -28,6 +28,7 @@ def train_resumable(
         given = f"warmup is {warmup}, learning_rate {learning_rate}"
         raise ValueError(f"{given}; allowed: 0 or more, and above 0")
     check_device(device)
+    check_writable(Path(path).parent)
     model, optimizer, generator = start(model_config, seed)
     model.to(device)
     first, seconds = restore(path, model, optimizer, generator)
@@ -59,7 +60,6 @@ def save(path, model, optimizer, generator, step, seconds):
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write(path, lambda file: torch.save(state, file))
 
 

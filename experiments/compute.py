@@ -1,5 +1,6 @@
 """Named experiments: the missing runs of a grid, computed side by side, each kept when finished."""
 
+from concurrent.futures import BrokenExecutor
 from functools import partial
 
 from experiments import results
@@ -46,6 +47,8 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
         raise KeyboardInterrupt(message) from None
     if failures:
         message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
+        if isinstance(failures[0], BrokenExecutor):
+            message += " (a worker process was ended; memory may have run out)"
         raise RuntimeError(message) from failures[0]
     return stored(name, folder, device)
 

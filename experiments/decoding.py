@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from tra_mini.attention import REMOVED, attend, tra_logits
+from tra_mini.mechanisms import ThresholdRelativeAttention
 
 PIECE = 2**18  # tokens at a time: bounds the memory of all but keys and values
 
@@ -112,12 +113,13 @@ class Window(CachedTRA):
 def with_layers(model, layer):
     """A copy of a trained TRA model whose attention layers are layer(attention).
 
-    Raises ValueError for another mechanism.
+    Raises ValueError for another mechanism, and for a model whose layers were replaced before.
     """
-    if model.config.mechanism != "tra":
-        raise ValueError(f"mechanism is {model.config.mechanism!r}; allowed: 'tra'")
     model = copy.deepcopy(model)
     for block in model.blocks:
+        if type(block.attention) is not ThresholdRelativeAttention:
+            name = type(block.attention).__name__
+            raise ValueError(f"mechanism is {name}; allowed: 'tra', with its own layers")
         block.attention = layer(block.attention)
     return model
 

@@ -12,9 +12,10 @@ import math
 import torch
 
 from experiments.decoding import CachedTRA, with_layers
-from tra_mini.attention import REMOVED, survivor_distance
+from tra_mini.attention import REMOVED, check_inputs, survivor_distance
 
 UNDERFLOW = 105.0  # e^-104 is 0 in float32; 1 more for what rounding does to a logit near there
+LARGEST_SCORE = 5e8  # beyond, the rounding of a score is more than UNDERFLOW can absorb
 NOTHING = -1e20  # the highest logit of a row that has met no survivor: such a row reads on
 CELLS = 2**18  # scores at a time, rows * keys: few enough to stay in a processor's cache
 BLOCK = 128  # query rows at a time
@@ -26,11 +27,17 @@ def attend_early(q, k, v, log_forget, threshold=0.0, block_size=BLOCK):
     k, v (B, H, T, D), q (B, H, new, D) and log_forget (B, H, new) of the newest tokens -> output
     (B, H, new, D), equal but for the order of its sums, and read (B, H): weights computed / those
     that causality allows. The square of a block, half of it not needed, can lift it above 1.
-    Raises ValueError for numbers other than float32.
+    Raises ValueError for what threshold_relative_attention refuses, for numbers other than float32
+    and for scores that may pass LARGEST_SCORE.
     """
+    check_inputs(k, k, v, log_forget.new_zeros(k.shape[:3]), threshold, block_size)
+    check_inputs(q, q, q, log_forget, threshold, block_size)
     if q.dtype != torch.float32:
         raise ValueError(f"q is {q.dtype}; allowed: torch.float32, in which e^-104 is 0")
     B, H, new, D = q.shape
+    largest = q.norm(dim=-1).max() * k.norm(dim=-1).max() / math.sqrt(D)
+    if largest > LARGEST_SCORE:
+        raise ValueError(f"q and k have scores up to {largest:g}; allowed: {LARGEST_SCORE:g}")
     earlier = k.shape[2] - new
     output = torch.empty_like(q)
     read = torch.zeros(B, H)
@@ -147,8 +154,9 @@ def share_read(model):
     shares = []
     for block in model.blocks:
         layer = block.attention
-        share = layer.computed / max(1, layer.allowed)
-        shares.append([round(head, 5) for head in torch.as_tensor(share).tolist()])
+        if layer.allowed == 0:
+            raise ValueError("the model has read nothing since share_read was last asked")
+        shares.append([round(share, 5) for share in (layer.computed / layer.allowed).tolist()])
         layer.computed = 0
         layer.allowed = 0
     return shares

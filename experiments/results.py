@@ -7,6 +7,7 @@ if their configs have the same identity; all runs of a file were computed in one
 import fcntl
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -26,12 +27,18 @@ def environment(device="cpu"):
 
 
 def check_device(device):
-    """Raises ValueError for a device that is unknown or cannot be used here."""
+    """Raises ValueError for a device that is unknown or cannot be used here.
+
+    Apple's GPUs ("mps") are refused because they lack float64, in which FoX sums its gates.
+    """
     try:
-        torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if torch.device(device).type in ("cpu", "cuda"):
+            torch.ones(1, device=device).item()
+            return
+        reason = "allowed: cpu, cuda"
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device is {device!r}, which cannot be used here ({reason})") from None
+    raise ValueError(f"device is {device!r}, which cannot be used here ({reason})")
 
 
 def identity(settings):
@@ -54,11 +61,28 @@ def load(path):
         whole = "environment" in contents
         for run in contents["runs"]:
             whole = whole and {"config", "train_seconds", "rows"} <= run.keys()
+            for row in run["rows"]:
+                check_row(row)
+        names = {identity(run["config"]) for run in contents["runs"]}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is cut off or no results file ({type(error).__name__})") from None
+        reason = f"{type(error).__name__}: {str(error)[:80]}"
+        raise ValueError(f"{path} is cut off or no results file ({reason})") from None
     if schema != SCHEMA or not whole:
         raise ValueError(f"{path} has schema {schema!r}; allowed: {SCHEMA}, with all of its fields")
+    if len(names) < len(contents["runs"]):
+        raise ValueError(f"{path} holds a run twice; allowed: each config once")
     return contents
+
+
+def check_row(row):
+    """Raises ValueError for impossible numbers, KeyError for a row without its length."""
+    row["split"], row["length"], row["n"]
+    for name in ("exact_match", "per_read"):
+        if not 0 <= row.get(name, 0) <= 1:
+            raise ValueError(f"{name} is {row[name]}")
+    for name in ("loss", "bits_per_byte"):
+        if not 0 <= row.get(name, 0) < math.inf:
+            raise ValueError(f"{name} is {row[name]}")
 
 
 def finished(path, here):
