@@ -9,6 +9,7 @@ import torch
 from experiments.charts import redraw
 from experiments.cluster import executor
 from experiments.compute import run_experiment
+from experiments.explore import embed
 from experiments.grids import EXPERIMENTS, LENGTHS, PAPER, SPLITS, flip_flop_config
 from experiments.protocol import on_published
 from experiments.runs import on_cpu, train_config
@@ -69,6 +70,7 @@ def main(arguments=None):
             for path in redraw():
                 print(f"drawn: {path}")
             write_tables()
+            embed()
         else:
             config = flip_flop_config(options.mechanism, options.seed)
             if options.paper:
