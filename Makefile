@@ -1,22 +1,41 @@
 PYTHON ?= python3
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce full tasks test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
+.PHONY: help setup lock reproduce full tasks test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv and install the project into it (every target below does so by itself)
+setup: $(STAMP)  ## make .venv (every target below does so by itself); TORCH=cpu or default: which torch
 
-$(STAMP): pyproject.toml
+# The stamp says for which folder and which torch .venv was made. Another torch, or a folder that was
+# moved or copied together with its .venv, gets a new one.
+INSTALLED := $(shell cat $(STAMP) 2>/dev/null)
+TORCH_FROM := $(or $(TORCH),$(lastword $(INSTALLED)),auto)
+ifeq ($(filter auto cpu default,$(TORCH_FROM)),)
+$(error TORCH is $(TORCH_FROM); allowed: cpu, default)
+endif
+export WANTED := $(CURDIR) $(TORCH_FROM)
+ifneq ($(INSTALLED),$(WANTED))
+.PHONY: $(STAMP)
+ANEW := $(if $(INSTALLED),--clear)
+endif
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 to 3.14, or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { echo "$$($(PYTHON) --version) will not do: tra_mini needs Python 3.11 to 3.14. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks venv. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	@touch $@
+	$(PYTHON) -m venv $(ANEW) .venv
+	$(BIN)/python tools/install.py $(TORCH_FROM) "$(TORCH_INDEX)" $(CONSTRAINTS)
+	@printf '%s\n' "$$WANTED" > $@
+
+lock: $(STAMP)  ## rewrite constraints.txt with the newest versions, to be tested and kept
+	$(BIN)/python tools/lock.py
 
 reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
 	$(BIN)/python -m experiments reproduce

@@ -19,7 +19,12 @@ from tra_mini import MECHANISMS, accuracy_by_length, flip_flop
 
 def reproduce(names, device, scheduler):
     """Computes what is missing of the experiments, prints their tables, redraws the figures."""
-    workers = executor(scheduler) if scheduler is not None else None
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+    workers = None
+    if scheduler is not None:
+        workers = executor(scheduler)
     for name in names:
         runs = run_experiment(name, device=device, executor=workers)
         again = [run["config"] for run in runs if run["started"] > 1]

@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter
+from functools import partial
 
 from matplotlib.figure import Figure
 
 from experiments.compute import stored
 from experiments.grids import HEADLINE, SPLITS
-from experiments.results import RESULTS, by_seed
+from experiments.results import RESULTS, by_seed, write
 from tra_mini import plots
 from tra_mini.plots import STYLE
 
@@ -238,8 +239,6 @@ def redraw():
         except (LookupError, ValueError) as error:
             print(f"not drawn: {file}; the runs of {name} are not all there ({error!r})")
             continue
-        beside = path.with_suffix(".part")  # renamed when whole: a stop leaves the old picture
-        plots.save(figure, beside)
-        beside.replace(path)
+        write(path, partial(plots.save, figure))
         drawn.append(path)
     return drawn

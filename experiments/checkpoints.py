@@ -29,11 +29,10 @@ def train_resumable(
         raise ValueError(f"{given}; allowed: 0 or more, and above 0")
     check_device(device)
     check_writable(Path(path).parent)
-    model, optimizer, generator = start(model_config, seed)
-    model.to(device)
-    first, seconds = restore(path, model, optimizer, generator)
+    model, optimizer, generator, first, seconds = restore(path, model_config, seed, device)
 
     began = time.perf_counter() - seconds
+    step = first
     kept = first
     try:
         for step in tqdm(range(first, steps), initial=first, total=steps, disable=None):
@@ -63,16 +62,21 @@ def save(path, model, optimizer, generator, step, seconds):
     write(path, lambda file: torch.save(state, file))
 
 
-def restore(path, model, optimizer, generator):
-    """Puts back what save kept -> steps and seconds done. A damaged file is set aside."""
+def restore(path, model_config, seed, device):
+    """What save kept -> the GPT, its optimizer and generator, and the steps and seconds done.
+
+    A new start where nothing is kept. A damaged file is set aside, and nothing of it is used.
+    """
+    model, optimizer, generator = start(model_config, seed)
+    model.to(device)
     if not Path(path).exists():
-        return 0, 0.0
+        return model, optimizer, generator, 0, 0.0
     try:
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
+        return model, optimizer, generator, state["step"], state["seconds"]
     except Exception as error:  # noqa: BLE001 (damage raises many kinds)
         print(f"{path} is damaged ({type(error).__name__}): set aside as {set_aside(path)}")
-        return 0, 0.0
-    return state["step"], state["seconds"]
+    return restore(path, model_config, seed, device)  # what was half restored is dropped

@@ -1,5 +1,6 @@
 """The same grids on many machines: workers of a Dask scheduler in place of processes here."""
 
+import platform
 from importlib.util import find_spec
 
 
@@ -7,8 +8,8 @@ def executor(address, patience=30):
     """A concurrent.futures.Executor whose jobs run on the workers of the scheduler at address.
 
     Raises ValueError if Dask is missing, no scheduler answers, no worker has come after `patience`
-    seconds, one lacks this package, or runs several jobs in a process (torch's seeds and threads
-    are a process's own).
+    seconds, one lacks this package, has another Python, or runs several jobs in a process (torch's
+    seeds and threads are a process's own).
     """
     try:
         from distributed import Client
@@ -37,6 +38,11 @@ def check_workers(client, patience):
         if about["nthreads"] != 1:
             found = f"worker {worker} has {about['nthreads']} threads"
             raise ValueError(f"{found}; allowed: 1, as `dask worker --nthreads 1` starts it")
+    here = platform.python_version_tuple()[:2]
+    for worker, versions in client.get_versions()["workers"].items():
+        python = versions["host"]["python"]  # such as 3.11.7.final.0
+        if tuple(python.split(".")[:2]) != here:
+            raise ValueError(f"worker {worker} has Python {python}; allowed: {'.'.join(here)}")
     for worker, found in client.run(find_spec, "experiments.runs", on_error="return").items():
         if found is None or isinstance(found, Exception):
             raise ValueError(f"worker {worker} lacks this project; install it there, too ({found})")

@@ -12,11 +12,17 @@ from tra_mini.training import MODELS
 
 
 def run_in(environment, config, device):
-    """run, where it computes as the caller would. ValueError on a worker of another environment."""
+    """run, where it computes as the caller would.
+
+    Raises ValueError on a worker of another environment, and for numbers that no file may hold.
+    """
     here = results.environment(device)
     if here != environment:
         raise ValueError(f"a worker's environment is {here}; allowed: {environment}, as here")
-    return run(config, device)
+    record = run(config, device)
+    for row in record["rows"]:
+        results.check_row(row)  # a row that load refuses would spoil the file for all others
+    return record
 
 
 def run_experiment(name, folder=RESULTS, device="cpu", executor=None):

@@ -4,6 +4,7 @@ A config is a dictionary that JSON can hold: the mechanism, the seed, sizes of t
 recipe of training, the task (flip-flops if none is named), and `testing`: splits, lengths, tokens.
 """
 
+import math
 import resource
 import sys
 import time
@@ -90,7 +91,7 @@ def train_config(config, device="cpu"):
         [row] = accuracy_by_length(reader, task, [config["length"]], n=256, seed=100 + seed)
         model.loss = row["loss"]
         model.path = path
-        if best is None or model.loss < best.loss:
+        if best is None or math.isnan(best.loss) or model.loss < best.loss:
             best = model
         if best.loss <= LEARNED:
             break
