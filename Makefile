@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock reproduce full tasks test lint benchmark figures notebooks html lab student source catches grade class-run class-merge slides clean
+.PHONY: help setup lock reproduce full tasks test lint benchmark figures notebooks html explore robust lab student source catches discussions grade class-run class-merge slides restore clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -62,9 +62,15 @@ figures: $(STAMP)  ## redraw every figure and table from figures/results, no tra
 notebooks: $(STAMP)  ## execute the notebooks and store them normalised
 	$(BIN)/python tools/notebooks.py
 
-html: $(STAMP)  ## the notebooks as web pages in html/, to read without Jupyter or a network
+html: $(STAMP)  ## everything as one folder, html/, for any web server or USB stick (no network needed)
 	@rm -rf html
-	$(BIN)/python tools/pages.py
+	$(BIN)/python tools/website.py
+
+explore:  ## open the page to explore, figures/explore.html, in a browser
+	@$(PYTHON) -m webbrowser "file://$(CURDIR)/figures/explore.html"
+
+robust: $(STAMP)  ## run the notebooks with ten other seeds and another rounding (hours; not part of make test)
+	$(BIN)/python tools/robust.py
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyter lab notebooks
@@ -78,6 +84,9 @@ source: $(STAMP)
 grade: $(STAMP)  ## run the notebooks in FOLDER=STUDENT/01_*.ipynb against our checks -> OUT=grades.csv
 	$(BIN)/python tools/grade.py "$(FOLDER)" --out "$(or $(OUT),grades.csv)"
 
+discussions: $(STAMP)  ## print every answer in FOLDER to the discussion of exercise N, such as N=4.2
+	$(BIN)/python tools/grade.py "$(FOLDER)" --discussion "$(N)"
+
 catches: $(STAMP)  ## how many plausible wrong answers each exercise's check catches
 	$(BIN)/python tools/exercises.py catches
 
@@ -90,6 +99,10 @@ class-merge: $(STAMP)  ## merge the class's files in FOLDER -> class.json and cl
 slides: $(STAMP)  ## notebooks 02 to 05 as slides in slides/, to show without a network
 	$(BIN)/python tools/slides.py
 
+restore: $(STAMP)  ## give the notebooks in FOLDER back the marks that Colab drops, for nbgrader
+	$(BIN)/python tools/exercises.py restore "$(FOLDER)"
+
 clean:  ## remove what was built: .venv, trained models, caches (results and figures stay)
 	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html slides
+	find figures -name '*.part' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,11 @@
-"""Renders the notebooks, with their stored outputs, as web pages that need no network.
-
-python tools/pages.py [NOTEBOOKS PAGES]; without names, notebooks/ into html/.
-"""
+"""Notebooks and markdown as web pages that need no network; website.py makes a folder of them."""
 
 import base64
 import mimetypes
 import os
 import re
-import sys
+from collections import Counter
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -20,12 +18,11 @@ from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+FRAME = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
 STYLE = HtmlFormatter().get_style_defs(".highlight")
-NAME = "Threshold relative attention"
-CONTENTS = '<a href="index.html" rel="contents">Contents</a>'
-# Code comes first, for in code a dollar is a dollar; mathematics never crosses an empty line.
+DARK_STYLE = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+WEB = re.compile(r"[a-z]+:")  # how an address begins that leads out of the folder
+# Code comes first, because in code a dollar is a dollar; mathematics never crosses an empty line.
 SOURCE = re.compile(
     r"^[ \t>]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t>]*(?P=fence)|\Z)"
     r"|(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`)"
@@ -41,6 +38,10 @@ PLACED = re.compile(  # code, a tag, or a formula with the punctuation that must
     r"|(?P<before>[(\[]*)" + TOKEN.pattern + r"(?P<after>[)\].,;:?!]*)",
     re.DOTALL,
 )
+SECTIONS = """<nav class="sections" aria-label="On this page">
+<details><summary>On this page</summary><ol>
+{}
+</ol></details></nav>"""
 SENTENCE = re.compile(r".*?[.!?](?:</\w+>)*(?=\s+(?:<[^>]*>)*[A-Z“\"]|\s*$)|.*", re.DOTALL)
 
 
@@ -58,34 +59,53 @@ class Exporter(HTMLExporter):
         """Markdown to HTML. As in JupyterLab, mathematics is set aside before markdown sees it."""
         formulas = []
 
-        def set_aside(found):
-            if not (found["shown"] or found["block"] or found["inline"]):
-                return found[0]
-            formulas.append(found)
+        def set_aside(match):
+            if not (match["shown"] or match["block"] or match["inline"]):
+                return match[0]  # code
+            formulas.append(match)
             return f"xFORMULA{len(formulas) - 1}x"
 
-        def put_back(found):
-            if found["number"]:
-                return mathml(formulas[int(found["number"])], found["before"], found["after"])
-            return TOKEN.sub(lambda token: escape(formulas[int(token["number"])][0]), found[0])
+        def put_back(match):
+            if match["number"]:
+                return mathml(formulas[int(match["number"])], match["before"], match["after"])
+            return TOKEN.sub(lambda token: escape(formulas[int(token["number"])][0]), match[0])
 
         html = super().markdown2html(context, SOURCE.sub(set_aside, source))
         return PLACED.sub(put_back, html)
 
 
-def mathml(found, before, after):
-    """A formula that SOURCE found, as MathML; raises ValueError if it is not proper LaTeX."""
-    formula = found["shown"] or found["block"] or found["inline"]
-    if found.string[: found.start()].rpartition("\n")[2].lstrip().startswith(">"):
+def mathml(match, before, after):
+    """A formula that SOURCE matched, as MathML; raises ValueError if it is not proper LaTeX."""
+    formula = match["shown"] or match["block"] or match["inline"]
+
+    # In a quotation each line begins with a mark, which is no part of the formula.
+    line_before = match.string[: match.start()].rpartition("\n")[2]
+    if line_before.lstrip().startswith(">"):
         formula = re.sub(r"\n[ \t]*>", "\n", formula)
-    kind = "displayed" if not found["inline"] else "long" if len(formula) > 40 else "short"
+
+    if not match["inline"]:
+        kind = "displayed"
+    elif len(formula) > 40:
+        kind = "long"
+    else:
+        kind = "short"
     try:
         drawn = LatexToMathML(fancy_error=False).convert_with_local_state(
             formula.strip(), displaystyle=kind == "displayed"
         )
     except LatexError as error:
-        raise ValueError(f"cannot draw {found[0]!r}: {error}") from None
+        raise ValueError(f"cannot draw {match[0]!r}: {error}") from None
     return f'<span class="formula {kind}">{before}{drawn}{after}</span>'
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is shown of a notebook or a text."""
+
+    file: str  # where it lies in the folder of pages, such as "exercises/01_flip_flops.html"
+    title: str
+    sentence: str  # the first, as HTML
+    body: BeautifulSoup
 
 
 def read(path):
@@ -93,88 +113,147 @@ def read(path):
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
-            raise ValueError("has a cell that was not executed; run `make notebooks` first")
+            raise ValueError(f"{path.name}: has a cell that was not executed; run `make notebooks`")
         if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            raise ValueError("has a cell that failed; mend it and run `make notebooks`")
+            raise ValueError(
+                f"{path.name}: has a cell that failed; repair it and run `make notebooks`"
+            )
     return notebook
 
 
-def settle(body, source, pages):
-    """Embeds pictures, points links to where things lie seen from `pages`, lets tables scroll."""
+def page_of(path, notebook, places, exporter):
+    """The page of a notebook that lies at a path of the project.
+
+    places: {a path of the project: its page's file}, for links. Raises ValueError if the notebook
+    cannot be shown.
+    """
+    file = places[path]
+    try:
+        html, _ = exporter.from_notebook_node(notebook)
+        body = BeautifulSoup(html, "html.parser")
+        settle(body, path.parent)
+        number_marks(body)
+        keep_readable(body, path.parent)
+        for link in body.select("a[href]"):
+            redirect(link, path.parent, file, places)
+        title, sentence = opening(body)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return Page(file, title, sentence, body)
+
+
+def settle(body, source):
+    """Embeds pictures, named relative to the folder `source`, and lets what is wide scroll."""
     for picture in body.select("img[src]"):
-        if not picture["src"].startswith("data:"):
-            path = source / unquote(picture["src"])
-            if not path.is_file():
-                raise ValueError(f"shows a picture that is not here: {picture['src']}")
-            data = base64.b64encode(path.read_bytes()).decode()
-            picture["src"] = f"data:{mimetypes.guess_type(path)[0]};base64,{data}"
-    for link in body.select("a[href]"):
-        address, mark, heading = link["href"].partition("#")
-        if address and not re.match(r"[a-z]+:|/", address):
-            path = source / unquote(address)
-            if path.suffix == ".ipynb" and path.parent.resolve() == source.resolve():
-                path = pages / path.with_suffix(".html").name
-            link["href"] = quote(Path(os.path.relpath(path, pages)).as_posix()) + mark + heading
+        kind, data = bytes_of(picture["src"], source)
+        picture["src"] = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     for code in body.select("td code, th code"):
         code.string = code.text.replace("\\|", "|")
     for table in body.select("table"):
-        table.wrap(body.new_tag("div", attrs={"class": "table", "tabindex": "0"}))
+        table.wrap(body.new_tag("div", attrs={"class": "table"}))
+
+
+def bytes_of(address, source):
+    """A picture's kind, such as "image/png", and its bytes."""
+    if address.startswith("data:"):
+        kind, _, text = address.removeprefix("data:").partition(";base64,")
+        return kind, base64.b64decode(text)
+    path = source / unquote(address)
+    if not path.is_file():
+        raise ValueError(f"shows a picture that is not here: {address}")
+    return mimetypes.guess_type(path)[0], path.read_bytes()
+
+
+def keep_readable(body, source):
+    """On a narrow screen a picture keeps nearly half its width, and scrolls."""
+    for picture in body.select("img[src]"):
+        _, data = bytes_of(picture["src"], source)
+        picture["style"] = f"min-width: {0.45 * width_of(data):.0f}px"
+
+
+def width_of(data):
+    """How many pixels wide a picture is, PNG or matplotlib's SVG; 0 if it is another."""
+    if data.startswith(b"\x89PNG"):
+        return int.from_bytes(data[16:20])
+    points = re.search(rb'<svg[^>]* width="([\d.]+)pt"', data)
+    if points:
+        return round(float(points[1]) * 4 / 3)
+    return 0
+
+
+def number_marks(body):
+    """Gives each heading a mark of its own, also where several have the same words."""
+    number = Counter()
+    for heading in body.select(":is(h1, h2, h3, h4)[id]"):
+        mark = heading["id"]
+        number[mark] += 1
+        if number[mark] > 1:
+            heading["id"] = f"{mark}-{number[mark]}"
+            heading.find("a", class_="anchor-link")["href"] = f"#{heading['id']}"
+
+
+def redirect(link, source, file, places):
+    """Points a link from the folder `source` to a page; one to a file without a page is undone."""
+    address, mark, heading = link["href"].partition("#")
+    if not address or WEB.match(address):
+        return
+    path = (source / unquote(address)).resolve()
+    if not path.exists():
+        raise ValueError(f"has a link to what is not here: {address}")
+    if path in places:
+        link["href"] = relative(places[path], file) + mark + heading
+    else:
+        link.unwrap()
+
+
+def relative(file, page):
+    """The address of one file of the folder of pages, seen from a page of it."""
+    return quote(Path(os.path.relpath(file, Path(page).parent)).as_posix(), safe="/#")
 
 
 def opening(body):
-    """A notebook's title and, as HTML, its first sentence without a label in bold before it."""
+    """A page's title and, as HTML, its first sentence without a label in bold before it."""
     heading = body.find("h1")
     paragraph = heading and heading.find_next("p")
     if not paragraph:
         raise ValueError("needs a title (# ...) and a sentence below it")
-    sentence = SENTENCE.match(
-        re.sub(r"^<strong>[^<]*:</strong>\s*", "", paragraph.decode_contents())
+    text = re.sub(r"^<strong>[^<]*:</strong>\s*", "", paragraph.decode_contents())
+    sentence = SENTENCE.match(text)[0]
+    title = text_of(heading)
+    return title, str(BeautifulSoup(sentence, "html.parser"))  # closes what the cut left open
+
+
+def text_of(heading):
+    """A heading without the sign of its link."""
+    return "".join(string for string in heading.strings if string != "¶").strip()
+
+
+def sections(body):
+    """Links to a page's sections, which stand beside it; nothing if there are fewer than three."""
+    items = []
+    for heading in body.select("h2[id]"):
+        copy = BeautifulSoup(str(heading), "html.parser").h2
+        for sign in copy.select("a"):
+            sign.decompose()
+        items.append(f'<li><a href="#{escape(heading["id"])}">{copy.decode_contents()}</a></li>')
+    if len(items) < 3:
+        return ""
+    return SECTIONS.format("\n".join(items))
+
+
+def write(folder, page, onward=""):
+    """Writes a page into the folder of pages -> its path. onward: links to other pages, as HTML."""
+    path = folder / page.file
+    text = FRAME.substitute(
+        title=escape(page.title),
+        description=escape(BeautifulSoup(page.sentence, "html.parser").text),
+        style=STYLE,
+        dark_style=DARK_STYLE,
+        up="../" * page.file.count("/"),
+        sections=sections(page.body),
+        body=page.body,
+        onward=onward,
     )
-    title = "".join(text for text in heading.strings if text != "¶").strip()
-    return title, str(BeautifulSoup(sentence[0], "html.parser"))  # closes what the cut left open
-
-
-def link(chapter, relation, text="{}"):
-    """A link to a chapter, or nothing where there is none."""
-    if not chapter:
-        return "<span></span>"
-    page, title, *_ = chapter
-    return f'<a href="{quote(page.name)}" rel="{relation}">{text.format(escape(title))}</a>'
-
-
-def render(source, pages):
-    """Renders the notebooks of one folder into another; returns the pages' paths, the index first.
-
-    Raises SystemExit, in one line, if there is no notebook or one is not fit to be shown.
-    """
-    exporter, chapters = Exporter(), []
-    for path in sorted(source.glob("*.ipynb")):
-        try:
-            html, _ = exporter.from_notebook_node(read(path))
-            body = BeautifulSoup(html, "html.parser")
-            settle(body, source, pages)
-            chapters.append((pages / path.with_suffix(".html").name, *opening(body), body))
-        except ValueError as reason:
-            raise SystemExit(f"{path.name}: {reason}") from None
-    if not chapters:
-        raise SystemExit(f"there are no notebooks in {source}")
-
-    entries = [f"<li>{link(chapter, 'chapter')}<p>{chapter[2]}</p></li>" for chapter in chapters]
-    contents = f"<h1>{NAME}</h1>\n<ul class='contents'>\n{chr(10).join(entries)}\n</ul>"
-    written = [(pages / "index.html", NAME, "", contents)]
-    before_and_after = zip([None, *chapters], [*chapters[1:], None], strict=False)
-    for (page, title, _, body), (before, after) in zip(chapters, before_and_after, strict=True):
-        links = link(before, "prev", "← {}"), CONTENTS, link(after, "next", "{} →")
-        written.append((page, escape(title), f"<nav>{''.join(links)}</nav>", body))
-    pages.mkdir(parents=True, exist_ok=True)
-    for page, title, navigation, body in written:
-        text = PAGE.substitute(title=title, style=STYLE, navigation=navigation, body=body)
-        page.write_text(text, encoding="utf-8")
-    return [page for page, *_ in written]
-
-
-if __name__ == "__main__":
-    if len(sys.argv) not in (1, 3):
-        raise SystemExit(__doc__)
-    source, pages = map(Path, sys.argv[1:] or (ROOT / "notebooks", ROOT / "html"))
-    print(f"{render(source, pages)[0]}: open it in a browser, no network needed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

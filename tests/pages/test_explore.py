@@ -1,7 +1,6 @@
 """figures/explore.html in a real browser: its numbers are the package's, and anyone can use it.
 
-The browser is driven through its DevTools protocol. The functions of the page are called by name,
-and what the page shows is read from its elements.
+The functions of the page are called by name, and what the page shows is read from its elements.
 """
 
 import json
@@ -9,40 +8,19 @@ import math
 import random
 import re
 import shutil
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
+from browsing import violations
 
 from experiments import explore
 from tra_mini import GPT, GPTConfig, decode, flip_flop
 from tra_mini.attention import REMOVED, attend, tra_logits
 from tra_mini.mechanisms import ALiBi, Attention, FoX
 
-websocket = pytest.importorskip("websocket", reason="the package websocket-client is missing")
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "figures" / "explore.html"
-AXE = ROOT / ".cache" / "axe"
-BROWSER = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--remote-debugging-port=0",
-    "--remote-allow-origins=*",
-]
 WIDTHS = (360, 768, 1280)
 NAMES = ("softmax", "alibi", "fox", "tra")
 DEFAULTS = {
@@ -67,130 +45,6 @@ STATES = [  # addresses of situations that look different
     "#string=w1i0i1r1&query=3&threshold=-4.5",
     *[f"#step={step}&answer={answer}" for step in (1, 2, 3, 4, 5) for answer in (0, 1)],
 ]
-
-
-# A browser
-
-
-class Browser:
-    """A headless Chromium with one page, and the events that it reported."""
-
-    def __init__(self, profile):
-        command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.events = []
-        self.number = 0
-        port = self.wait_for_port(profile / "DevToolsActivePort")
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://127.0.0.1:{port}/json", timeout=60) as answer:
-            targets = json.load(answer)
-        [page] = [target for target in targets if target["type"] == "page"]
-        self.socket = websocket.create_connection(
-            page["webSocketDebuggerUrl"], timeout=120, http_no_proxy=["127.0.0.1"]
-        )
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-
-    def wait_for_port(self, file):
-        for _ in range(600):
-            if file.exists() and "\n" in file.read_text():
-                return file.read_text().split()[0]
-            time.sleep(0.1)
-        pytest.fail("the browser did not start within a minute")
-
-    def call(self, method, **arguments):
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": arguments}))
-        while True:
-            message = json.loads(self.socket.recv())
-            if message.get("id") == self.number:
-                assert "error" not in message, (method, message)
-                return message["result"]
-            self.events.append(message)
-
-    def run(self, script):
-        """The value of an expression of JavaScript, in the page."""
-        arguments = {"returnByValue": True, "awaitPromise": True}
-        answer = self.call("Runtime.evaluate", expression=script, **arguments)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
-
-    def settle(self):
-        """Waits until the page has drawn what was changed, and has written its address."""
-        self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 350)))")
-
-    def open(self, page, state="#", width=1280):
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=page.as_uri() + state)
-        for _ in range(600):
-            if self.run("location.protocol == 'file:' && document.readyState == 'complete'"):
-                break
-            time.sleep(0.05)
-        self.settle()
-
-    def click(self, selector):
-        self.run(f"document.querySelector({selector!r}).click()")
-        self.settle()
-
-    def text(self, selector):
-        return self.run(f"document.querySelector({selector!r}).innerText")
-
-    def key(self, name):
-        for kind in ("rawKeyDown", "keyUp"):
-            code = {"ArrowLeft": 37, "ArrowRight": 39, "Tab": 9}[name]
-            self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=name,
-                code=name,
-                windowsVirtualKeyCode=code,
-            )
-        self.settle()
-
-    def complaints(self):
-        """What the console said, and every error."""
-        kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-        return [event for event in self.events if event["method"] in kinds]
-
-    def close(self):
-        self.call("Browser.close")
-        self.socket.close()
-        self.process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not BROWSER:
-        pytest.skip("no Chromium or Chrome on the PATH: install one to test the page")
-    browser = Browser(tmp_path_factory.mktemp("browser"))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="module")
-def axe():
-    """The source of axe-core, which checks accessibility; fetched once, into an ignored folder."""
-    source = AXE / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.exists():
-        if not shutil.which("npm"):
-            pytest.skip("npm is missing, which fetches axe-core")
-        command = ["npm", "install", "--prefix", str(AXE), "--no-save", "--no-package-lock"]
-        command += ["--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
-        AXE.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"axe-core could not be fetched ({type(error).__name__})")
-    return source.read_text(encoding="utf-8")
 
 
 def spoiled(folder, old, new):
@@ -872,25 +726,6 @@ def test_the_first_screen_shows_the_example_whole(browser):
     assert browser.run("document.getElementById('summary').getBoundingClientRect().bottom") <= 800
     browser.open(PAGE, width=1280)
     assert browser.run(f"{ends}.bottom") < 760
-
-
-AXE_RUN = """axe.run(document).then(({ violations, incomplete }) => {
-  // Text in the colour of its background: axe is not sure that this is a fault. We are.
-  const invisible = incomplete.map(({ id, nodes }) => ({ id, nodes: nodes.filter(
-    node => node.any.some(check => check.data?.messageKey == "equalRatio")) }));
-  return [...violations, ...invisible].flatMap(
-    ({ id, nodes }) => nodes.map(node => [id, node.html.slice(0, 99)]));
-})"""
-
-
-def violations(browser, source, page, state, scheme, width=1280):
-    """What axe-core finds wrong with the page: [rule, element], ..."""
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.call("Emulation.setEmulatedMedia", features=[feature])
-    browser.open(page, state, width)
-    browser.run("document.querySelectorAll('details').forEach(part => { part.open = true; })")
-    browser.run(f"{source}; 0")
-    return browser.run(AXE_RUN)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
