@@ -3,11 +3,13 @@
 import math
 
 import torch
-from checking import Wrong, call, fresh, tensor
+from checking import Wrong, boolean, call, check, fresh, gradients, lines_run, tensor
+from torch.nn.functional import one_hot
 
 from tra_mini import decode, flip_flop
 
 
+@check
 def exercise_1_1(hard_string):
     """A legal flip-flop string of 16 tokens whose last read two half-right readers get wrong."""
     text = call(hard_string)
@@ -21,13 +23,15 @@ def exercise_1_1(hard_string):
             raise Wrong(f"{order!r} is no order; expected: one of w, r, i, and then a bit")
     if orders[0][0] != "w" or orders[-1][0] != "r":
         raise Wrong("the first order must be a write, the last a read")
-    stored, votes = None, 0
-    for place, order in enumerate(orders):
-        if order[0] == "r" and order[1] != stored:
-            raise Wrong(f"order {place + 1}, {order!r}, is not the bit of the latest write")
-        stored = order[1] if order[0] == "w" else stored
-        if order[0] != "i" and place < 7:
-            votes += 1 if order[1] == "1" else -1
+    stored = None
+    votes = 0  # above 0: more ones, below 0: more zeros
+    for place, (letter, bit) in enumerate(orders):
+        if letter == "r" and bit != stored:
+            raise Wrong(f"order {place + 1}, 'r{bit}', is not the bit of the latest write")
+        if letter == "w":
+            stored = bit
+        if letter != "i" and place < 7:
+            votes += 2 * int(bit) - 1
     if votes == 0:
         raise Wrong("content only: the bits after w and r are in a tie, which is not an error")
     if (votes > 0) == (stored == "1"):
@@ -38,76 +42,116 @@ def exercise_1_1(hard_string):
 
 def steps_by_loop(text):
     """How far back each read's written bit stands, in tokens; 0 where no read stands."""
-    written, steps = None, []
+    steps = [0] * len(text)
     for position, letter in enumerate(text):
-        written = position + 1 if letter == "w" else written
-        steps.append(position - written if letter == "r" else 0)
+        if letter == "w":
+            written = position + 1
+        if letter == "r":
+            steps[position] = position - written
     return steps
 
 
+@check
 def exercise_1_2(steps_back):
-    """Steps from each read to the bit of the latest write, on short strings, then on long ones."""
+    """Short strings, a single one, long ones; then no loop over positions or strings."""
     generator, seed = fresh()
-    for length in (4, 6, 8, 12, 64):
-        tokens = flip_flop(12, length, 0.4, generator)[0]
-        texts = [decode(row) for row in tokens]
-        expected = [steps_by_loop(text) for text in texts]
-        steps = tensor(call(steps_back, tokens), tokens.shape, "steps_back(tokens)")
-        if steps.dtype not in (torch.int64, torch.int32):
-            raise Wrong(f"steps_back(tokens) is {steps.dtype}; expected: whole numbers")
-        for text, ours, theirs in zip(texts, expected, steps.tolist(), strict=True):
-            for position, (right, found) in enumerate(zip(ours, theirs, strict=True)):
-                if right != found:
-                    raise Wrong(about_steps(text, position, found) + f" (seed {seed})")
+    for batch, length in ((12, 4), (12, 6), (12, 8), (12, 12), (1, 12), (12, 64)):
+        check_steps(steps_back, flip_flop(batch, length, 0.4, generator)[0], seed)
+    check_steps(steps_back, flip_flop(3, 1024, 0.98, generator)[0], seed)
+
+    lines = {}
+    for batch, length in ((4, 32), (4, 512), (64, 32)):
+        tokens, _ = flip_flop(batch, length, 0.4, generator)
+        lines[batch, length] = lines_run(steps_back, tokens)
+    if lines[4, 512] > lines[4, 32] + 100:
+        raise Wrong("a loop over positions: 512 tokens take more lines of Python than 32 do")
+    if lines[64, 32] > lines[4, 32] + 30:
+        raise Wrong("a loop over strings: 64 of them take more lines of Python than 4 do")
 
 
-def about_steps(text, position, found):
+def check_steps(steps_back, tokens, seed):
+    """Every number for a batch of strings against the loop."""
+    steps = tensor(call(steps_back, tokens), tokens.shape, "steps_back(tokens)")
+    if steps.is_floating_point() or steps.dtype == torch.bool:
+        raise Wrong(f"steps_back(tokens) is {steps.dtype}; expected: whole numbers")
+    for row, row_steps in zip(tokens, steps.tolist(), strict=True):
+        text = decode(row)
+        for position, expected in enumerate(steps_by_loop(text)):
+            if row_steps[position] != expected:
+                raise Wrong(about_steps(text, position, row_steps[position]) + f" (seed {seed})")
+
+
+def about_steps(text, position, steps):
     """Which property a wrong number of steps breaks."""
-    where = f"in {text!r}, position {position}: {found}"
+    shown = repr(text)
+    if len(text) > 64:
+        shown = f"a string of {len(text)} tokens"
+    where = f"in {shown}, position {position}: {steps}"
     if text[position] != "r":
         return f"{where}; no read stands there, so 0 was expected"
-    if found <= 0:
+    if steps <= 0:
         return f"{where}; a read's written bit stands before it"
-    reached = text[position - found] if found <= position else "nothing"
-    if reached not in "01":
-        return f"{where} steps back stands {reached!r}; count to the bit, not to its letter"
-    order = text[position - found - 1 : position - found + 1]
+    if steps > position:
+        return f"{where} steps back nothing stands"
+    place = position - steps
+    if text[place] not in "01":
+        return f"{where} steps back stands {text[place]!r}; count to the bit, not to its letter"
+    order = text[place - 1 : place + 1]
     return f"{where} steps back stands the bit of {order!r}, not of the latest write"
 
 
 def neighbours_by_loop(u):
-    """RoPE on the pairs (0, 1), (2, 3), ... of u (T, D), from the formula; float64."""
+    """RoPE on the pairs (0, 1), (2, 3), ... of u (..., T, D), pair by pair from the formula."""
+    T, D = u.shape[-2:]
     turned = torch.zeros_like(u)
-    for i in range(u.shape[0]):
-        for m in range(u.shape[1] // 2):
-            angle = i * 10000 ** (-2 * m / u.shape[1])
-            a, b = u[i, 2 * m].item(), u[i, 2 * m + 1].item()
-            turned[i, 2 * m] = a * math.cos(angle) - b * math.sin(angle)
-            turned[i, 2 * m + 1] = a * math.sin(angle) + b * math.cos(angle)
+    for i in range(T):
+        for m in range(D // 2):
+            angle = i * 10000 ** (-2 * m / D)
+            a, b = u[..., i, 2 * m], u[..., i, 2 * m + 1]
+            turned[..., i, 2 * m] = a * math.cos(angle) - b * math.sin(angle)
+            turned[..., i, 2 * m + 1] = a * math.sin(angle) + b * math.cos(angle)
     return turned
 
 
+@check
 def exercise_1_3(rotate_neighbours):
-    """Lengths, pairs, rates, distances, then every number against the loop."""
+    """Properties of a turn for one shape; then other shapes and types, and the gradient."""
     generator, seed = fresh()
     u = torch.randn(2, 3, 20, 8, generator=generator, dtype=torch.float64)
-    expected = torch.stack([neighbours_by_loop(one) for one in u.flatten(0, 1)]).view_as(u)
-    turned = tensor(call(rotate_neighbours, u), u.shape, "rotate_neighbours(u)")
-    seeded = f" (seed {seed})"
-    if not turned.is_floating_point():
-        raise Wrong(f"rotate_neighbours(u) is {turned.dtype}; expected: floating point")
+    check_turn(rotate_neighbours, u, f" (seed {seed})")
+
+    for shape in ((5, 2), (3, 7, 6), (1, 2, 1, 12), (2, 1, 2, 4, 16)):
+        for dtype in (torch.float32, torch.float64):
+            u = torch.randn(shape, generator=generator, dtype=dtype)
+            if not same(turn(rotate_neighbours, u), neighbours_by_loop(u)):
+                raise Wrong(f"right for a shape of (2, 3, 20, 8), not for {shape}, {dtype}")
+
+    u = torch.randn(6, 8, generator=generator, requires_grad=True)
+    pull = torch.randn(6, 8, generator=generator)
+    [gradient] = gradients(call(rotate_neighbours, u), pull, [u])
+    if not same(neighbours_by_loop(gradient), pull):  # pull turned back: turning restores it
+        raise Wrong(f"the numbers are right, their gradient is not (seed {seed})")
+
+
+def check_turn(rotate_neighbours, u, seeded):
+    """Places, lengths, pairs, distances and angles, one property after the other."""
+    expected = neighbours_by_loop(u)
+    turned = turn(rotate_neighbours, u)
+    if same(turned.sort(-1).values, expected.sort(-1).values) and not same(turned, expected):
+        raise Wrong("right numbers in wrong places: those of pair m belong at 2m and 2m + 1")
     if not same(turned[..., 0, :], u[..., 0, :]):
         raise Wrong("position 0 is turned by the angle 0: its numbers stay as they are" + seeded)
     if not same(turned.norm(dim=-1), u.norm(dim=-1)):
         raise Wrong("a turn keeps lengths; the length of a vector changed" + seeded)
     for m in range(4):  # a vector that lies in one pair stays in it
+        pair = slice(2 * m, 2 * m + 2)
         alone = torch.zeros(20, 8, dtype=torch.float64)
-        alone[:, 2 * m : 2 * m + 2] = u[0, 0, :, 2 * m : 2 * m + 2]
-        inside = tensor(call(rotate_neighbours, alone), (20, 8))[:, 2 * m : 2 * m + 2]
+        alone[:, pair] = u[0, 0, :, pair]
+        inside = turn(rotate_neighbours, alone)[:, pair]
         if not same(inside.norm(dim=-1), alone.norm(dim=-1)):
             raise Wrong(f"numbers {2 * m} and {2 * m + 1} must be a pair of their own")
-    q, k = (u[0, head, :1].expand(20, 8).clone() for head in (0, 1))
-    q, k = (tensor(call(rotate_neighbours, one), (20, 8)) for one in (q, k))
+    q = turn(rotate_neighbours, u[0, 0, :1].repeat(20, 1))  # the same query everywhere
+    k = turn(rotate_neighbours, u[0, 1, :1].repeat(20, 1))
     S = q @ k.mT
     if not same(S[1:, 1:], S[:-1, :-1]):
         raise Wrong("a score must depend on the distance i - j alone, not on i" + seeded)
@@ -117,13 +161,21 @@ def exercise_1_3(rotate_neighbours):
             raise Wrong(f"pair {m} is turned by another angle than the formula says" + seeded)
 
 
+def turn(rotate_neighbours, u):
+    """What the student's function makes of u, if it is a tensor of that shape."""
+    turned = tensor(call(rotate_neighbours, u), u.shape, "rotate_neighbours(u)")
+    if not turned.is_floating_point():
+        raise Wrong(f"rotate_neighbours(u) is {turned.dtype}; expected: floating point")
+    return turned
+
+
 def same(ours, theirs):
     """Equal but for rounding."""
     return torch.allclose(ours.double(), theirs.double(), rtol=1e-4, atol=1e-4)
 
 
 def models(generator):
-    """Models of random tables: (what it does, tokens (B, T) -> logits (B, T, 5), does it leak?)."""
+    """A list of (what a model does, the model: tokens (B, T) -> (B, T, 5), whether it leaks)."""
     table = torch.randn(5, 5, generator=generator)
 
     def past(tokens):
@@ -131,24 +183,28 @@ def models(generator):
         x = table[tokens]
         return x.cumsum(1) / torch.arange(1, tokens.shape[1] + 1)[:, None]
 
-    def later(steps, scale=1.0):
-        """Adds what stands so many tokens later."""
+    def rounding(size):
+        """Its outputs differ by less than twice this size when the future differs."""
+        return lambda tokens: past(tokens) + size * table[tokens].sum(1, keepdim=True).sin()
+
+    def later(steps, size=1.0):
+        """Adds this size to the output of the token that stands so many places later."""
 
         def model(tokens):
-            x = torch.zeros(*tokens.shape, 5)
-            x[:, :-steps] = table[tokens[:, steps:]]
-            return past(tokens) + scale * x
+            outputs = past(tokens)
+            outputs[:, :-steps] += size * one_hot(tokens[:, steps:], 5)
+            return outputs
 
         return model
 
-    def at_one_place(place):
+    def at_one_place(place, size=1.0):
         """Looks one token ahead at a single place."""
 
         def model(tokens):
-            x = past(tokens)
+            outputs = past(tokens)
             if place + 1 < tokens.shape[1]:
-                x[:, place] = x[:, place] + table[tokens[:, place + 1]]
-            return x
+                outputs[:, place] += size * one_hot(tokens[:, place + 1], 5)
+            return outputs
 
         return model
 
@@ -157,29 +213,28 @@ def models(generator):
         x = table[tokens]
         return (x @ x.mT / 2).softmax(-1) @ x
 
-    def rounding(tokens):
-        """Its sums are rounded a little differently when the future differs."""
-        return past(tokens) + 1e-7 * table[tokens].sum(1, keepdim=True).tanh()
-
-    return [
+    kinds = [
         ("sees only the past", past, False),
-        ("sees only the past, and rounds differently (by 1e-7)", rounding, False),
+        ("sees only the past, and is rounded (by 1e-7)", rounding(1e-7), False),
+        ("sees only the past, and is rounded (by 0.00008)", rounding(4e-5), False),
         ("has no causal mask", softmax_over_all, True),
         ("looks one token ahead", later(1), True),
-        ("looks one token ahead, weakly (by 0.01)", later(1, 0.01), True),
+        ("looks one token ahead, weakly (by 0.0002)", later(1, 2e-4), True),
         ("looks five tokens ahead", later(5), True),
-    ] + [(f"looks ahead at position {n} alone", at_one_place(n), True) for n in range(22)]
+        ("looks ahead weakly (by 0.0002) at position 9 alone", at_one_place(9, 2e-4), True),
+    ]
+    for place in range(22):
+        kinds.append((f"looks ahead at position {place} alone", at_one_place(place), True))
+    return kinds
 
 
+@check
 def exercise_1_4(leaks):
     """A test of causality, on models that are causal and on models that are not."""
     generator, seed = fresh()
-    for what, model, truth in models(generator):
-        found = call(leaks, model)
-        if torch.is_tensor(found) and found.dtype == torch.bool and found.numel() == 1:
-            found = found.item()
-        if not isinstance(found, bool):
-            raise Wrong(f"leaks(model) is {type(found).__name__}; expected: True or False")
-        if found != truth:
-            verdict = "passes as causal" if truth else "is called leaking"
-            raise Wrong(f"a model that {what} {verdict} (seed {seed})")
+    for what, model, leaking in models(generator):
+        verdict = boolean(call(leaks, model), "leaks(model)")
+        if verdict and not leaking:
+            raise Wrong(f"a model that {what} is called leaking (seed {seed})")
+        if leaking and not verdict:
+            raise Wrong(f"a model that {what} passes as causal (seed {seed})")

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from checking import Wrong, call, fresh, tensor
+from checking import Wrong, call, check, fresh, gradients, numbers, shaped, tensor
 
 TEXT = "w1w0i1r0"
 LARGEST = 4.0  # the largest score of a head of width 16
@@ -25,6 +25,7 @@ def table_scores():
     return rows
 
 
+@check
 def exercise_4_1(drawing):
     """A text drawn by hand: who survives, and at which distance."""
     scores = table_scores()
@@ -63,9 +64,10 @@ def survivors_by_loop(scores, log_forget, threshold):
     for h in range(H):
         for i in range(T):
             kept = [j for j in range(i + 1) if scores[h, i, j] > threshold[h]]
-            logits = {
-                j: scores[h, i, j] + log_forget[h, i] * sum(key >= j for key in kept) for j in kept
-            }
+            logits = {}
+            for j in kept:
+                distance = sum(key >= j for key in kept)
+                logits[j] = scores[h, i, j] + log_forget[h, i] * distance
             top = max((logit.item() for logit in logits.values()), default=0)
             total = sum((logit - top).exp() for logit in logits.values())
             for j in kept:
@@ -73,166 +75,183 @@ def survivors_by_loop(scores, log_forget, threshold):
     return torch.stack([torch.stack([torch.stack(row) for row in head]) for head in weights])
 
 
-def threshold_inputs(generator):
-    """Scores (H, T, T) with a dead row a head and a key at the threshold, gates, thresholds."""
-    H, T = 3, 8
-    scores = 1.5 * torch.randn(H, T, T, generator=generator, dtype=torch.float64)
+def threshold_inputs(H, T, dtype, generator):
+    """Scores (H, T, T), gates, thresholds; among the rows some that are silent or just at it."""
+    scores = 1.5 * torch.randn(H, T, T, generator=generator, dtype=dtype)
     scores += torch.full((T, T), 5.0).triu(1)  # tempting: what comes later scores high
-    threshold = torch.tensor([-0.5, 0.0, 0.75], dtype=torch.float64)
-    threshold = threshold[torch.randperm(H, generator=generator)]
+    threshold = torch.tensor([-0.5, 0.0, 0.75, 1.5], dtype=dtype)
+    threshold = threshold[torch.randperm(4, generator=generator)[:H]]
     for h in range(H):
-        dead, level = (torch.randperm(T - 2, generator=generator)[:2] + 1).tolist()
-        scores[h, dead, : dead + 1] = threshold[h] - 0.1 - scores[h, dead, : dead + 1].abs()
+        silent, level = (torch.randperm(T - 3, generator=generator)[:2] + 1).tolist()
+        scores[h, silent, : silent + 1] = threshold[h] - 0.1 - scores[h, silent, : silent + 1].abs()
         scores[h, level, 0] = threshold[h]
         scores[h, level, level] = threshold[h] + 1
-    log_forget = -2 * torch.rand(H, T, generator=generator, dtype=torch.float64) - 0.1
-    log_forget[:, -1] = -3000.0  # strict: exp of such a logit is 0
+        scores[h, -2, 0:-1:2] = threshold[h] + 0.2  # by turns just above it and just below
+        scores[h, -2, 1:-1:2] = threshold[h] - 0.2
+    log_forget = -2 * torch.rand(H, T, generator=generator, dtype=dtype) - 0.1
+    log_forget[:, -1] = -1e6  # strict: exp of such a logit is 0
     scores[:, -1, -1] = threshold + 0.5
     return scores, log_forget, threshold
 
 
+@check
 def exercise_4_2(weights):
-    """Causality, the threshold itself, dead rows, sums, distances, then gradients."""
+    """Causality, the threshold itself, silent rows, sums, distances, then gradients."""
     generator, seed = fresh()
-    scores, log_forget, threshold = threshold_inputs(generator)
-    keep = torch.stack([(S > t).tril() for S, t in zip(scores, threshold, strict=True)])
-    open_gates = torch.zeros_like(log_forget)
-    expected = survivors_by_loop(scores, log_forget, threshold)
-    ungated = survivors_by_loop(scores, open_gates, threshold)
-    told = call(weights, scores, log_forget, threshold)
-    dead = ~keep.any(-1)
-    if torch.is_tensor(told) and told.shape == scores.shape and told.isnan().any():
-        rows = "a row without survivors" if told.isnan().any(-1)[dead].any() else "a row"
-        raise Wrong(f"{rows} holds NaN (seed {seed})")
-    ours = tensor(told, scores.shape, "weights(...)").double()
-    if ours.triu(1)[~dead].any():
-        raise Wrong(f"causality: a query gives weight to a later key (seed {seed})")
-    if ours[dead].any():
-        raise Wrong(f"a row without survivors must be silent: all zeros (seed {seed})")
-    check_removal(ours, keep, scores, threshold, seed)
-    if not torch.allclose(ours.sum(-1)[~dead], torch.ones(1, dtype=torch.float64), atol=1e-5):
-        raise Wrong(f"a row with survivors must add up to 1, however strict its gate (seed {seed})")
-    free = tensor(call(weights, scores, open_gates, threshold), scores.shape).double()
-    if not torch.allclose(free, ungated, atol=1e-5):
-        raise Wrong(f"with open gates (log_forget 0) the weights of survivors differ (seed {seed})")
-    if not torch.allclose(ours, expected, atol=1e-5):
+    for H, T, dtype in ((3, 8, torch.float64), (4, 6, torch.float32), (1, 5, torch.float32)):
+        scores, log_forget, threshold = threshold_inputs(H, T, dtype, generator)
+        where = f"seed {seed}"
+        if dtype == torch.float32:
+            where = f"{H} heads, {T} tokens, float32, seed {seed}"
+        check_weights(weights, scores, log_forget, threshold, where)
+        pull = torch.randn(scores.shape, generator=generator, dtype=dtype)
+        check_gradients(weights, scores, log_forget, threshold, pull, where)
+
+
+def check_weights(weights, scores, log_forget, threshold, where):
+    """The weights, one property after the other, against the loop."""
+    keep = (scores > threshold[:, None, None]).tril()
+    silent = ~keep.any(-1)
+    answer = shaped(call(weights, scores, log_forget, threshold), scores.shape, "weights(...)")
+    if answer.isnan().any(-1)[silent].any():
+        raise Wrong(f"a row without survivors holds NaN ({where})")
+    if answer.isnan().any():
+        raise Wrong(f"a row holds NaN ({where})")
+    if answer.triu(1)[~silent].any():
+        raise Wrong(f"causality: a query gives weight to a later key ({where})")
+    if answer[silent].any():
+        raise Wrong(f"a row without survivors must be silent: all zeros ({where})")
+    check_removal(answer, keep, scores, threshold, where)
+    if not close(answer.sum(-1)[~silent], torch.ones(1)):
+        raise Wrong(f"a row with survivors must add up to 1, however strict its gate ({where})")
+    later = scores + torch.full(scores.shape[1:], 1000.0).triu(1)
+    if not close(tensor(call(weights, later, log_forget, threshold), scores.shape), answer):
+        raise Wrong(f"a row changes with the scores of later keys ({where})")
+    gates = torch.zeros_like(log_forget)
+    free = tensor(call(weights, scores, gates, threshold), scores.shape)
+    if not close(free, survivors_by_loop(scores, gates, threshold)):
+        raise Wrong(f"with open gates (log_forget 0) the weights of survivors differ ({where})")
+    if not close(answer, survivors_by_loop(scores, log_forget, threshold)):
         raise Wrong(
             "right with open gates, wrong with closed ones: whose gate does a row use, and what"
-            f" does its distance count? (seed {seed})"
+            f" does its distance count? ({where})"
         )
-    check_gradients(weights, scores, log_forget, threshold, generator, seed)
 
 
-def check_removal(ours, keep, scores, threshold, seed):
+def check_removal(answer, keep, scores, threshold, where):
     """No weight for a key that is not above its head's threshold, nor for one just at it."""
     level = (scores == threshold[:, None, None]).tril()
-    if ours[~keep & ~level].any():
-        h, i, j = ((ours != 0) & ~keep & ~level).nonzero()[0].tolist()
+    if answer[~keep & ~level].any():
+        h, i, j = ((answer != 0) & ~keep & ~level).nonzero()[0].tolist()
         raise Wrong(
             f"head {h}, row {i}: key {j} scores {scores[h, i, j]:.2f}, the head's threshold is"
-            f" {threshold[h]:g}, and its weight is {ours[h, i, j]:.3g}, not 0 (seed {seed})"
+            f" {threshold[h]:g}, and its weight is {answer[h, i, j]:.3g}, not 0 ({where})"
         )
-    if ours[level].any():
-        raise Wrong(f"a key exactly at the threshold survives; it is not above it (seed {seed})")
+    if answer[level].any():
+        raise Wrong(f"a key exactly at the threshold survives; it is not above it ({where})")
 
 
-def gradients(function, pull, leaves, others):
-    """Of the sum of function(*leaves, *others) * pull, for each leaf; else Wrong."""
-    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
-    output = call(function, *leaves, *others)
-    if not output.requires_grad:
-        raise Wrong("no gradient flows back: stay with tensor operations, detach nothing")
-    try:
-        (output * pull).sum().backward()
-    except RuntimeError as error:
-        raise Wrong(f"the gradient cannot be computed: {str(error)[:120]}") from None
-    return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+def check_gradients(weights, scores, log_forget, threshold, pull, where):
+    """Gradients as the loop has them: none of them NaN, silent rows or not."""
+    leaves = (scores.clone().requires_grad_(), log_forget.clone().requires_grad_())
+    expected = gradients(survivors_by_loop(*leaves, threshold), pull, leaves)
+    answers = gradients(call(weights, *leaves, threshold), pull, leaves)
+    for name, gradient, slope in zip(("scores", "log_forget"), answers, expected, strict=True):
+        if gradient.isnan().any():
+            raise Wrong(f"the weights are clean, the gradient of {name} is NaN ({where})")
+        if not close(gradient, slope):
+            raise Wrong(f"the weights are right, the gradient of {name} is not ({where})")
 
 
-def check_gradients(weights, scores, log_forget, threshold, generator, seed):
-    """Gradients as the loop has them: none of them NaN, dead rows or not."""
-    pull = torch.randn(scores.shape, generator=generator, dtype=torch.float64)
-    leaves = scores, log_forget.clamp(-2)
-    right = gradients(survivors_by_loop, pull, leaves, [threshold])
-    given = gradients(weights, pull, leaves, [threshold])
-    for name, ours, theirs in zip(("scores", "log_forget"), given, right, strict=True):
-        if ours.isnan().any():
-            raise Wrong(f"the weights are clean, the gradient of {name} is NaN (seed {seed})")
-        if not torch.allclose(ours, theirs, atol=1e-5):
-            raise Wrong(f"the weights are right, the gradient of {name} is not (seed {seed})")
+def close(ours, theirs):
+    """Equal but for rounding."""
+    return torch.allclose(ours.double(), theirs.double(), rtol=1e-3, atol=1e-4)
 
 
 def distance_by_loop(scores, keep, cap):
-    """min(cap, sum of the surviving scores from j to i), as a list of tensors."""
-    B, H, T, _ = scores.shape
-    distance = [scores.new_zeros(())] * (B * H * T * T)
-    for place in keep.flatten().nonzero().flatten().tolist():
-        b, rest = divmod(place, H * T * T)
-        h, rest = divmod(rest, T * T)
-        i, j = divmod(rest, T)
-        total = sum(scores[b, h, i, key] for key in range(j, i + 1) if keep[b, h, i, key])
-        distance[place] = total if total.item() < cap else scores.new_full((), cap)
+    """min(cap, sum of the surviving scores from j to i); 0 for a removed key."""
+    distance = [scores.new_zeros(())] * scores.numel()
+    T = scores.shape[-1]
+    rows = zip(scores.view(-1, T), keep.view(-1, T), strict=True)
+    for place, (row, alive) in enumerate(rows):
+        for j in alive.nonzero().flatten().tolist():
+            total = row[j:][alive[j:]].sum()
+            if total > cap:
+                total = scores.new_full((), cap)
+            distance[place * T + j] = total
     return torch.stack(distance).view_as(scores)
 
 
+DISTANCE_INPUTS = (  # shape, the threshold that keep was made with, the cap, the type
+    ((2, 3, 9, 9), 0.0, math.inf, torch.float64),
+    ((2, 3, 9, 9), 0.0, 2.5, torch.float64),
+    ((1, 1, 4, 4), 0.0, 2, torch.float32),
+    ((1, 2, 7, 7), 0.75, 3.5, torch.float64),
+    ((2, 1, 8, 8), -0.75, 1.5, torch.float32),
+)
+
+
+@check
 def exercise_4_3(weighted_distance):
-    """Distances at survivors without a cap, then with one, then their gradients."""
+    """Distances of survivors, and their gradients; where a key is removed anything may stand."""
     generator, seed = fresh()
-    scores = torch.randn(2, 3, 9, 9, generator=generator, dtype=torch.float64)
-    keep = (scores > 0).tril()
-    for cap in (math.inf, 2.5):
+    for shape, threshold, cap, dtype in DISTANCE_INPUTS:
+        scores = torch.randn(shape, generator=generator, dtype=dtype)
+        scores[..., -1, -1] = 1.0  # a survivor in any case
+        keep = (scores > threshold).tril()
+        scores.requires_grad_()
         expected = distance_by_loop(scores, keep, cap)
-        ours = tensor(call(weighted_distance, scores, keep, cap), scores.shape, "the distance")
-        wrong = keep & ~torch.isclose(ours.double(), expected, atol=1e-5)
+        answer = shaped(call(weighted_distance, scores, keep, cap), shape, "the distance")
+
+        wrong = keep & ~torch.isclose(answer.double(), expected.double(), rtol=1e-4, atol=1e-4)
         if wrong.any():
             b, h, i, j = wrong.nonzero()[0].tolist()
-            row = scores[b, h, i], keep[b, h, i], j, ours[b, h, i, j].item()
-            raise Wrong(about_distance(*row, cap) + f" (seed {seed})")
-    pull = keep * torch.randn(scores.shape, generator=generator, dtype=torch.float64)
-    right = gradients(distance_by_loop, pull, [scores], [keep, 2.5])
-    given = gradients(weighted_distance, pull, [scores], [keep, 2.5])
-    if not torch.allclose(*right, *given, atol=1e-5):
-        raise Wrong(f"the distances are right, their gradient is not (seed {seed})")
+            told = about_distance(scores[b, h, i], keep[b, h, i], j, answer[b, h, i, j].item())
+            raise Wrong(f"cap {cap}, keep: scores above {threshold:g}: {told} (seed {seed})")
+
+        pull = keep * torch.randn(shape, generator=generator, dtype=dtype)
+        [slope] = gradients(expected, pull, [scores])
+        [gradient] = gradients(answer, pull, [scores])
+        if not close(gradient, slope):
+            raise Wrong(f"the distances are right, their gradient is not (cap {cap}, seed {seed})")
 
 
-def about_distance(scores, keep, j, given, cap):
-    """A row whose distances are wrong, as small as it can be told."""
-    alive = ", ".join(f"{scores[key]:.2f}" for key in keep.nonzero().flatten().flip(0).tolist())
-    told = f"a row whose survivors score {alive} (from the query back) is told that number"
-    told += f" {int(keep[j:].sum())} of them is at distance {given:.2f}"
-    return (
-        f"without a cap: {told}" if cap == math.inf else f"right without a cap; with {cap}: {told}"
-    )
+def about_distance(scores, keep, j, distance):
+    """What was said of the survivor j of a row, as briefly as it can be told."""
+    alive = [f"{scores[key]:.2f}" for key in keep.nonzero().flatten().flip(0).tolist()]
+    told = f"a row's survivors score {', '.join(alive)} (from the query back)"
+    return f"{told}; number {keep[j:].sum()} of them is said to be at distance {distance:.2f}"
 
 
 def nearest_weight(scores, variant):
     """Weight of the nearest survivor; scores nearest first, f = 1/2; float64 throughout."""
-    logits, counted, so_far = [], 0, 0.0
-    for score in scores:
-        counted, so_far = counted + 1, so_far + score
-        distance = {"capped": min(counted, 8), "weighted": so_far, "squared": counted**2}[variant]
+    logits = []
+    total = 0.0
+    for rank, score in enumerate(scores, 1):
+        total += score
+        distance = {"capped": min(rank, 8), "weighted": total, "squared": rank**2}[variant]
         logits.append(score + FORGET * distance)
     return 1 / math.fsum(math.exp(min(700, logit - logits[0])) for logit in logits)
 
 
+@check
 def exercise_4_4(witness):
     """Each witness is weighed; where there is none, none may be claimed."""
     for variant, exists in {"capped": True, "weighted": True, "squared": False}.items():
         row = call(witness, variant)
-        if torch.is_tensor(row):
-            row = row.double().tolist()
         if row is None and exists:
             raise Wrong(f"{variant}: None claims a bound, but there is a row that breaks it")
         if row is None:
             continue
-        if not isinstance(row, list | tuple) or not 1 <= len(row) <= 10**6:
-            raise Wrong(f"{variant}: expected None, or a list of 1 to 1,000,000 scores")
         try:
-            row = [float(score) for score in row]
-        except (TypeError, ValueError):
-            raise Wrong(f"{variant}: the list must hold numbers") from None
-        if not all(0 < score <= LARGEST for score in row):
+            length = len(row)
+        except TypeError:
+            length = 0
+        if not 1 <= length <= 10**6:
+            raise Wrong(f"{variant}: expected None, or a list of 1 to 1,000,000 scores")
+        scores = numbers(row, length, f"witness({variant!r})")
+        if not all(0 < score <= LARGEST for score in scores):
             raise Wrong(f"{variant}: a survivor's score is above 0 and at most 4; yours leave that")
-        found = nearest_weight(row, variant)
-        if found >= 0.01:
-            raise Wrong(f"{variant}: the nearest survivor of your row keeps {found:.3f}; too much")
+        weight = nearest_weight(scores, variant)
+        if weight >= 0.01:
+            raise Wrong(f"{variant}: the nearest survivor of your row keeps {weight:.3f}; too much")
