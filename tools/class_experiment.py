@@ -1,73 +1,92 @@
 """An experiment for a whole class: everyone trains one seed, the teacher merges the files.
 
 python tools/class_experiment.py run SEED [FOLDER]     trains, writes FOLDER/class_SEED.json
-python tools/class_experiment.py merge FOLDER [OUT]    FOLDER/**/*.json -> OUT/class.json, class.svg
+python tools/class_experiment.py merge FOLDER [OUT]    its files -> OUT/class.json and class.svg
 
-Each model gets one start here. A file's digest shows that it came through whole; it is no
-signature: who means to deceive computes another, so run a doubtful seed again.
+Each model gets one start here. A file's digest shows that the file arrived whole. It is no
+signature: a cheat can compute another, so run a doubtful seed again.
 """
 
 import sys
 from pathlib import Path
 
-from class_files import MECHANISMS, TESTING, check, configs, text
+from class_files import MECHANISMS, SEEDS, TESTING, check, configs, in_order, write
 from matplotlib.figure import Figure
 
-from tra_mini import plots, results
+from experiments import charts, results
+from experiments.parallel import run_all
+from experiments.runs import run
+from tra_mini import plots
 from tra_mini.evaluation import wilson_interval
-from tra_mini.experiments import run, whole_effort
-from tra_mini.parallel import run_all
-
-LINE = "{mechanism:>4}{split:>16}{length:>5}: mean {mean:.2f} [{low:.2f}, {high:.2f}]"
-LINE += ", exact with {exact_seeds} of {seeds} seeds"
 
 
 def class_run(seed, folder):
-    """Trains and tests one seed -> the path of its file. After a stop the same call goes on."""
-    if not 0 <= seed < 10**6:
-        raise ValueError(f"SEED is {seed}; allowed: 0 to 999999")
+    """Trains and tests one seed -> its runs, and the path of the file that holds them.
+
+    After a stop the same call goes on. Raises ValueError for a seed out of range, and RuntimeError
+    if a training failed.
+    """
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"SEED is {seed}; allowed: 0 to {SEEDS - 1}")
     results.check_writable(folder)
-    done, work = [], [whole_effort(config) for config in configs(seed)]
-    if failures := run_all(run, configs(seed), done.append, work=work, threads=1):
+
+    # Both mechanisms side by side.
+    runs = []
+    failures = run_all(run, configs(seed), runs.append)
+    if failures:
         raise RuntimeError(f"seed {seed} failed: {failures[0]!r}") from failures[0]
-    done.sort(key=lambda one: MECHANISMS.index(one["config"]["mechanism"]))
+
+    runs.sort(key=in_order)
     path = folder / f"class_{seed}.json"
-    results.write(path, text(done, environment=results.ENVIRONMENT))
-    return path
+    write(path, runs, environment=results.environment())
+    return runs, path
 
 
-def curve(runs):
+def summary(runs):
+    """A member's results as text: a line for each mechanism and split, a column for each length."""
+    columns = "".join(f"{length:>7}" for length in TESTING["lengths"])
+    lines = [f"{'length (tokens):':32}{columns}"]
+    for member_run in runs:
+        label = plots.STYLE[member_run["config"]["mechanism"]][0]
+        for split in TESTING["splits"]:
+            _, shares = charts.curve(member_run, split)
+            cells = "".join(f"{charts.cell(share):>7}" for share in shares)
+            lines.append(f"{label:5}{charts.SPLIT_TITLE[split]:27}{cells}")
+    return "\n".join(lines)
+
+
+def class_curve(runs):
     """A row for each mechanism, split and length: the class's mean over seeds, and how sure it is.
 
     low ... high is Wilson's 95 % interval of that mean, with seeds as the sample: shares between
     0 and 1 scatter at most as much as zeros and ones of the same mean, so it is never too narrow.
     """
     rows = []
-    for (split, mechanism, length), values in results.exact_matches(runs).items():
-        low, high = wilson_interval(sum(values), len(values))
-        row = {"mechanism": mechanism, "split": split, "length": length, "seeds": len(values)}
-        row |= {"exact_seeds": values.count(1), "mean": sum(values) / len(values)}
-        rows.append(row | {"low": low, "high": high})
+    for (split, mechanism, length), shares in results.by_seed(runs, "exact_match").items():
+        low, high = wilson_interval(sum(shares), len(shares))
+        row = {
+            "mechanism": mechanism,
+            "split": split,
+            "length": length,
+            "seeds": len(shares),
+            "exact_seeds": shares.count(1),
+            "mean": sum(shares) / len(shares),
+            "low": low,
+            "high": high,
+        }
+        rows.append(row)
     return rows
 
 
 def draw(runs, rows):
-    """The class's mean with its interval, before a faint line for each seed; a panel a split."""
+    """The class's mean with its interval, and a faint line for each seed; a panel a split."""
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     axes = figure.subplots(1, len(TESTING["splits"]), sharey=True)
     for ax, split in zip(axes, TESTING["splits"], strict=True):
-        plots.draw_lengths(ax, plots.SPLIT_TITLE[split])
+        charts.draw_lengths(ax, charts.SPLIT_TITLE[split])
         ax.set_xlabel("length (tokens)")
         for mechanism in MECHANISMS:
-            label, colour, marker, line = plots.STYLE[mechanism]
-            for one in runs:
-                if one["config"]["mechanism"] == mechanism:
-                    ax.plot(*plots.curve(one, split), color=colour, linewidth=0.8, alpha=0.45)
-            mine = [row for row in rows if (row["mechanism"], row["split"]) == (mechanism, split)]
-            low, mean, high = ([row[name] for row in mine] for name in ("low", "mean", "high"))
-            lengths = TESTING["lengths"]
-            ax.fill_between(lengths, low, high, color=colour, alpha=0.12, linewidth=0)
-            ax.plot(lengths, mean, color=colour, marker=marker, linestyle=line, label=label)
+            draw_mechanism(ax, runs, rows, split, mechanism)
     axes[0].set_ylabel("sequences without an error (share)")
     seeds = rows[0]["seeds"]
     figure.suptitle(f"The class: mean of {seeds} seeds with 95 % interval; faint lines: each seed")
@@ -75,49 +94,86 @@ def draw(runs, rows):
     return figure
 
 
+def draw_mechanism(ax, runs, rows, split, mechanism):
+    """One mechanism in one panel: a faint line a seed, then the mean and its interval."""
+    label, colour, marker, line = plots.STYLE[mechanism]
+    for member_run in runs:
+        if member_run["config"]["mechanism"] == mechanism:
+            lengths, shares = charts.curve(member_run, split)
+            ax.plot(lengths, shares, color=colour, linewidth=0.8, alpha=0.45)
+
+    panel = [row for row in rows if row["mechanism"] == mechanism and row["split"] == split]
+    lengths = [row["length"] for row in panel]
+    low = [row["low"] for row in panel]
+    high = [row["high"] for row in panel]
+    ax.fill_between(lengths, low, high, color=colour, alpha=0.12, linewidth=0)
+    means = [row["mean"] for row in panel]
+    ax.plot(lengths, means, color=colour, marker=marker, linestyle=line, label=label)
+
+
 def class_merge(folder, out):
     """Merges the class files below a folder -> the curve's rows; names each file that it refuses.
 
-    Raises ValueError if no file is left.
+    Every file counts, whatever its name, but hidden ones and what was merged before. Raises
+    ValueError if no file is left.
     """
-    merged, versions, seen = [], set(), {}
-    for path in sorted(folder.rglob("*.json")):
-        if path == out / "class.json":
+    # Read what can be merged: each seed once.
+    runs = []
+    versions = set()  # of torch
+    file_of = {}  # seed: the name of the file that holds it
+    for path in sorted(folder.rglob("*")):
+        merged = path in (out / "class.json", out / "class.svg")
+        if merged or path.name.startswith(".") or not path.is_file():
             continue
         try:
             contents = check(path)
             seed = contents["runs"][0]["config"]["seed"]
-            if seed in seen:
-                raise ValueError(f"holds seed {seed} again, which {seen[seed]} holds")
-        except ValueError as reason:
-            print(f"refused: {path.name} {str(reason).removeprefix(f'{path} ')}")
+            if seed in file_of:
+                raise ValueError(f"holds seed {seed} again, which {file_of[seed]} holds")
+        except ValueError as error:
+            reason = str(error).removeprefix(f"{path} ")
+            print(f"refused: {path.name} {reason[:200]}")
             continue
-        seen[seed] = path.name
+        file_of[seed] = path.name
         versions.add(contents["environment"]["torch"])
-        merged += contents["runs"]
-    if not merged:
+        runs += contents["runs"]
+    if not runs:
         raise ValueError(f"{folder} holds no class file that can be merged")
-    merged.sort(
-        key=lambda one: (MECHANISMS.index(one["config"]["mechanism"]), one["config"]["seed"])
-    )
-    rows = curve(merged)
+
+    # Write all runs, the curve and its picture.
+    runs.sort(key=in_order)
+    rows = class_curve(runs)
+    environment = results.environment()
+    environment["torch"] = ", ".join(sorted(versions))
     results.check_writable(out)
-    environment = results.ENVIRONMENT | {"torch": ", ".join(sorted(versions))}
-    more = {"environment": environment, "seeds": sorted(seen), "curve": rows}
-    results.write(out / "class.json", text(merged, **more))
-    plots.save(draw(merged, rows), out / "class.svg")
+    path = out / "class.json"
+    write(path, runs, environment=environment, seeds=sorted(file_of), curve=rows)
+    plots.save(draw(runs, rows), out / "class.svg")
     return rows
+
+
+def print_curve(rows):
+    """Prints the class's curve, a line a row."""
+    for row in rows:
+        place = f"{row['mechanism']:>4}{row['split']:>16}{row['length']:>5}"
+        interval = f"[{row['low']:.2f}, {row['high']:.2f}]"
+        exact = f"exact with {row['exact_seeds']} of {row['seeds']} seeds"
+        print(f"{place}: mean {row['mean']:.2f} {interval}, {exact}")
 
 
 def main(*arguments):
     """The command line; every mistake ends it with one line, or with how to call it."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # for any file's name
     try:
         match arguments:
-            case ["run", seed, *folder] if seed.isdecimal():
-                print(f"written: {class_run(int(seed), Path(*folder))}")
-            case ["merge", folder, *out] if folder:
-                for row in class_merge(Path(folder), Path(*(out or [folder]))):
-                    print(LINE.format(**row))
+            case ["run", seed, *folder] if seed.isdecimal() and len(folder) <= 1:
+                runs, path = class_run(int(seed), Path(*folder))
+                print(f"Seed {seed}: share of strings without an error\n{summary(runs)}")
+                print(f"Hand in this file: {path}")
+            case ["merge", folder] if folder:
+                print_curve(class_merge(Path(folder), Path(folder)))
+            case ["merge", folder, out] if folder:
+                print_curve(class_merge(Path(folder), Path(out)))
             case _:
                 sys.exit(__doc__)
     except (ValueError, RuntimeError, OSError) as error:
