@@ -10,7 +10,7 @@ signature: a cheat can compute another, so run a doubtful seed again.
 import sys
 from pathlib import Path
 
-from class_files import MECHANISMS, SEEDS, TESTING, check, configs, in_order, write
+from class_files import MECHANISMS, TESTING, check, configs, in_order, write
 from matplotlib.figure import Figure
 
 from experiments import charts, results
@@ -26,8 +26,8 @@ def class_run(seed, folder):
     After a stop the same call goes on. Raises ValueError for a seed out of range, and RuntimeError
     if a training failed.
     """
-    if not 0 <= seed < SEEDS:
-        raise ValueError(f"SEED is {seed}; allowed: 0 to {SEEDS - 1}")
+    if not 0 <= seed < 10**6:
+        raise ValueError(f"SEED is {seed}; allowed: 0 to 999999")
     results.check_writable(folder)
 
     # Both mechanisms side by side.
@@ -167,13 +167,12 @@ def main(*arguments):
     try:
         match arguments:
             case ["run", seed, *folder] if seed.isdecimal() and len(folder) <= 1:
-                runs, path = class_run(int(seed), Path(*folder))
+                runs, path = class_run(int(seed), Path(*folder).expanduser())
                 print(f"Seed {seed}: share of strings without an error\n{summary(runs)}")
                 print(f"Hand in this file: {path}")
-            case ["merge", folder] if folder:
-                print_curve(class_merge(Path(folder), Path(folder)))
-            case ["merge", folder, out] if folder:
-                print_curve(class_merge(Path(folder), Path(out)))
+            case ["merge", folder, *out] if folder and len(out) <= 1:
+                folders = [Path(path).expanduser() for path in (folder, *out)]
+                print_curve(class_merge(folders[0], folders[-1]))
             case _:
                 sys.exit(__doc__)
     except (ValueError, RuntimeError, OSError) as error:

@@ -156,6 +156,8 @@ def test_the_merged_file_is_a_results_file_of_all_seeds(folder, capsys):
         changed_file(1, lambda runs: runs[0]["rows"][2].update(loss=float("nan"))),
         changed_file(1, lambda runs: runs[0]["rows"][2].update(exact_match="1")),
         changed_file(1, lambda runs: runs[1]["config"].update(seed=2)),
+        changed_file(1, lambda runs: [run["config"].update(seed=1.5) for run in runs]),
+        changed_file(1, lambda runs: [run["config"].update(seed=10**30) for run in runs]),
         file_text(made_up_runs(1)).replace("tra", "TRA"),
     ],
 )
@@ -221,15 +223,16 @@ def test_no_value_in_a_file_aborts_the_merge(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["class_1.json.txt", "class_1", "von Ada/class_1 (2).JSON"])
-def test_a_file_is_read_whatever_its_name(tmp_path, capsys, name):
-    """And what is no class file is named; hidden files are passed over."""
+def test_a_file_is_read_whatever_its_name(tmp_path, capsys, monkeypatch, name):
+    """And what is no class file is named; hidden files are passed over. A tilde is the home."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(file_text(made_up_runs(1)), encoding="utf-8")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     (tmp_path / ".hidden").write_bytes(b"")
     (tmp_path / os.fsdecode(b"caf\xe9")).write_text("", encoding="utf-8")
-    tool.main("merge", str(tmp_path), str(tmp_path / "out"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tool.main("merge", "~", "~/out")
     odd_name, photo, *curve = capsys.readouterr().out.splitlines()
     assert odd_name.startswith("refused: caf\\udce9 is cut off or no results file")
     assert photo.startswith("refused: photo.jpg is cut off or no results file")

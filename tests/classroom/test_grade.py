@@ -488,7 +488,7 @@ def touch(folder, *names):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name, encoding="utf-8")
+        path.write_bytes(os.fsencode(name))
 
 
 CLEAR = {  # file: student
@@ -656,6 +656,25 @@ def test_a_students_name_that_is_not_utf_8_is_written_with_escapes(
         outcomes = students.grade(tmp_path / "grades.csv", exercises)
         assert outcomes == {"caf\\udce9": [("1", ""), ("1", "")]}
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("command", ["grade", "restore"])
+def test_a_files_name_that_is_not_utf_8_is_printed_with_escapes(
+    tmp_path, exercises, calls, capsys, command
+):
+    """It ends neither grading nor restoring."""
+    touch(tmp_path / "all", f"ada/{NAME}")
+    try:
+        touch(tmp_path / "all", os.fsdecode(b"ada/\xe9.ipynb"))
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    if command == "grade":
+        tool.main([str(tmp_path / "all"), "--out", str(tmp_path / "grades.csv")], exercises)
+        expected = "not graded: ada/\\udce9.ipynb (whose"
+    else:
+        exercise_tool.main("restore", str(tmp_path / "all"))
+        expected = "ada/\\udce9.ipynb: left as it is"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("seconds", ["0", "-5"])

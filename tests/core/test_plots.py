@@ -32,8 +32,8 @@ def test_the_same_figure_is_saved_as_the_same_bytes(tmp_path):
     """Drawn twice: equal files, with neither date nor version in them."""
     plots.save(small_figure(), tmp_path / "one.svg")
     plots.save(small_figure(), tmp_path / "other.svg")
-    text = (tmp_path / "one.svg").read_text()
-    assert text == (tmp_path / "other.svg").read_text()
+    text = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert text == (tmp_path / "other.svg").read_text(encoding="utf-8")
     assert "<svg" in text
     assert "<dc:date>" not in text
     assert matplotlib.__version__ not in text

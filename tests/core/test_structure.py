@@ -161,7 +161,7 @@ assert not any(name.split(".")[0] == "experiments" for name in sys.modules)
 assert set(tra_mini.MECHANISMS) == set(STYLE) == set({oracles.CORE})
 """
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -185,7 +185,7 @@ def copy(tmp_path):
 
 
 def append(path, code):
-    path.write_text(path.read_text() + code)
+    path.write_text(path.read_text(encoding="utf-8") + code, encoding="utf-8")
 
 
 def test_a_planted_import_is_reported(copy):
@@ -213,7 +213,7 @@ def test_a_planted_import_in_a_notebook_is_reported(tmp_path):
     prose = {"cell_type": "markdown", "source": ["import experiments.text"]}
     code = {"cell_type": "code", "source": ["import torch\n", "from experiments import stored"]}
     path = tmp_path / "01_planted.ipynb"
-    path.write_text(json.dumps({"cells": [prose, code]}))
+    path.write_text(json.dumps({"cells": [prose, code]}), encoding="utf-8")
     assert wrong_imports([path], ["experiments"]) == ["01_planted.ipynb imports experiments"]
 
 
@@ -221,7 +221,7 @@ def test_planted_lines_and_files_are_reported(copy):
     longer = 131 - sizes(copy)["model.py"]
     append(copy / "model.py", longer * "# more\n")
     (copy / "more").mkdir()
-    (copy / "more" / "extra.py").write_text("")
+    (copy / "more" / "extra.py").write_text("", encoding="utf-8")
     [files, length, total] = size_faults(copy)
     assert "more/extra.py" in files
     assert length == "model.py has 131 lines"

@@ -82,8 +82,8 @@ class Laboratory:
 
     def __init__(self, folder, *grid):
         copy_packages(folder)
-        (folder / "driver.py").write_text(DRIVER)
-        (folder / "grid.json").write_text(json.dumps(grid))
+        (folder / "driver.py").write_text(DRIVER, encoding="utf-8")
+        (folder / "grid.json").write_text(json.dumps(grid), encoding="utf-8")
         self.folder = folder
         self.results = folder / "figures" / "results" / "headline.json"
 
@@ -94,14 +94,14 @@ class Laboratory:
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def runs(self):
         """The runs in the results file, which is whole whenever one looks."""
         if not self.results.exists():
             return []
-        return json.loads(self.results.read_text())["runs"]
+        return json.loads(self.results.read_text(encoding="utf-8"))["runs"]
 
     def wait_for_a_run(self, process):
         """Until the results file holds one."""
@@ -113,10 +113,10 @@ class Laboratory:
 
     def mark(self):
         """Changes the seconds of every run in the file: computed again, it would lose the mark."""
-        contents = json.loads(self.results.read_text())
+        contents = json.loads(self.results.read_text(encoding="utf-8"))
         for run in contents["runs"]:
             run["train_seconds"] = 1234.5
-        self.results.write_text(json.dumps(contents))
+        self.results.write_text(json.dumps(contents), encoding="utf-8")
 
 
 def ended(process):

@@ -182,9 +182,9 @@ def figures(tmp_path, monkeypatch):
     write_results(folder / "headline.json", [made_up(EXPERIMENTS["headline"][0], value)])
     flip_flop = [made_up(one, value) for one in EXPERIMENTS["flip_flop"]]
     write_results(folder / "flip_flop.json", flip_flop)
-    (folder / "tasks.json").write_text('{"schema": 1, "runs": [')
-    (folder / "cost.json").write_text(json.dumps({"table": COST}))
-    (folder.parent / "headline.svg").write_text("the picture before")
+    (folder / "tasks.json").write_text('{"schema": 1, "runs": [', encoding="utf-8")
+    (folder / "cost.json").write_text(json.dumps({"table": COST}), encoding="utf-8")
+    (folder.parent / "headline.svg").write_text("the picture before", encoding="utf-8")
     return folder.parent
 
 
@@ -196,7 +196,7 @@ def test_redraw_goes_on_with_the_other_figures(figures, capsys):
     lines = capsys.readouterr().out.splitlines()
     starts = [line.split(";")[0] for line in lines]
     assert starts == ["not drawn: headline.svg", "not drawn: tasks.svg"]
-    assert (figures / "headline.svg").read_text() == "the picture before"
+    assert (figures / "headline.svg").read_text(encoding="utf-8") == "the picture before"
     assert {path.name for path in figures.iterdir()} == {*complete, "headline.svg", "results"}
 
 
@@ -210,11 +210,11 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(figures, monkeypatc
         if hasattr(target, "write"):
             target.write(b"half a picture")
         else:
-            Path(target).write_text("half a picture")
+            Path(target).write_text("half a picture", encoding="utf-8")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="no space left"):
         charts.redraw()
-    assert (figures / "headline.svg").read_text() == "the picture before"
+    assert (figures / "headline.svg").read_text(encoding="utf-8") == "the picture before"
     assert {path.name for path in figures.iterdir()} == {"headline.svg", "results"}

@@ -104,7 +104,7 @@ DAMAGES = {
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-200]),
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "empty": lambda path: path.write_bytes(b""),
-    "no checkpoint": lambda path: path.write_text("something else"),
+    "no checkpoint": lambda path: path.write_text("something else", encoding="utf-8"),
     "a list": lambda path: torch.save([1, 2], path),
     "another shape": other_shape,
     **{f"no {name}": without(name) for name in ("model", "optimizer", "generator", "step")},

@@ -24,10 +24,12 @@ class Cluster:
         self.file = folder / "scheduler.json"
         self.start(folder, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         deadline = time.monotonic() + PATIENCE
-        while not self.file.exists() or not self.file.read_text().strip().endswith("}"):
+        while not self.file.exists() or not self.file.read_text(encoding="utf-8").strip().endswith(
+            "}"
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        self.address = json.loads(self.file.read_text())["address"]
+        self.address = json.loads(self.file.read_text(encoding="utf-8"))["address"]
 
     def start(self, package, kind, *options):
         """A process of Dask, which finds the packages in the folder package."""
@@ -37,7 +39,7 @@ class Cluster:
             "PYTHONPATH": str(package),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         }
-        with open(self.folder / f"{kind}{len(self.processes)}.log", "w") as log:
+        with open(self.folder / f"{kind}{len(self.processes)}.log", "w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log
             )
@@ -91,7 +93,7 @@ def test_workers_that_will_not_do_are_refused(dask, tmp_path):
         cluster.executor(dask.address, patience=1)
 
     missing = "raise ModuleNotFoundError(\"No module named 'experiments'\")"
-    (tmp_path / "experiments.py").write_text(missing)
+    (tmp_path / "experiments.py").write_text(missing, encoding="utf-8")
     without = dask.worker(tmp_path)
     lacks = r"^worker tcp://.* lacks this project; .*\(No module named 'experiments'\)$"
     with pytest.raises(ValueError, match=lacks):
@@ -115,7 +117,7 @@ versions.get_system_info = lambda: {**about, "python": "3.99.1.final.0"}
 def test_a_worker_with_another_python_is_refused(dask, tmp_path):
     """As one with another torch is: what pickles, and what draws numbers, may differ."""
     preload = tmp_path / "another_python.py"
-    preload.write_text(ANOTHER_PYTHON)
+    preload.write_text(ANOTHER_PYTHON, encoding="utf-8")
     dask.worker(tmp_path, "--preload", str(preload))
     here = rf"3\.{sys.version_info.minor}"
     refused = rf"^worker tcp://.* has Python 3\.99\.1\.final\.0; allowed: {here}$"

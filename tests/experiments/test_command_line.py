@@ -34,15 +34,19 @@ def test_redraw_as_a_process(tmp_path):
     done = [made_up(one, share) for one in EXPERIMENTS["headline"]]
     write_results(tmp_path / "figures" / "results" / "headline.json", done)
     for page in ("README.md", "figures/README.md"):
-        (tmp_path / page).write_text("<!-- table headline -->\nold\n<!-- end -->\n")
-    (tmp_path / "figures" / "explore.html").write_text("<!-- model -->\nold\n<!-- end -->\n")
-    (tmp_path / "figures" / "results" / "explore.json").write_text("[1, 2]\n")
+        (tmp_path / page).write_text(
+            "<!-- table headline -->\nold\n<!-- end -->\n", encoding="utf-8"
+        )
+    (tmp_path / "figures" / "explore.html").write_text(
+        "<!-- model -->\nold\n<!-- end -->\n", encoding="utf-8"
+    )
+    (tmp_path / "figures" / "results" / "explore.json").write_text("[1, 2]\n", encoding="utf-8")
     command = subprocess.run(
         [sys.executable, "-B", "-m", "experiments", "redraw"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     drawn = tmp_path / "figures" / "headline.svg"
@@ -52,8 +56,8 @@ def test_redraw_as_a_process(tmp_path):
     assert drawn.read_bytes() == (tmp_path / "expected.svg").read_bytes()
     table = f"<!-- table headline -->\n{TABLES['headline'](done)}\n<!-- end -->\n"
     for page in ("README.md", "figures/README.md"):
-        assert (tmp_path / page).read_text() == table
-    assert "[1, 2]" in (tmp_path / "figures" / "explore.html").read_text()
+        assert (tmp_path / page).read_text(encoding="utf-8") == table
+    assert "[1, 2]" in (tmp_path / "figures" / "explore.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture

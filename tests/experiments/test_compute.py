@@ -62,10 +62,10 @@ def test_a_second_call_computes_nothing(grid, computed, tmp_path):
     done = run_experiment("tiny", tmp_path)
     assert configs_of(done) == list(GRID)
     assert computed == list(GRID)[::-1]
-    text = (tmp_path / "tiny.json").read_text()
+    text = (tmp_path / "tiny.json").read_text(encoding="utf-8")
     assert run_experiment("tiny", tmp_path) == done == stored("tiny", tmp_path)
     assert len(computed) == 3
-    assert (tmp_path / "tiny.json").read_text() == text
+    assert (tmp_path / "tiny.json").read_text(encoding="utf-8") == text
 
 
 def test_a_changed_configuration_is_not_mixed_in(grid, computed, tmp_path):

@@ -19,8 +19,8 @@ from tra_mini import plots
 DRAWN_WITH = "3.11"  # the matplotlib whose bytes the stored figures are
 COMPUTED_HERE = ("headline", "paper")  # not stored with the project
 CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MAKEFILE = (ROOT / "Makefile").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()
 
 
@@ -38,7 +38,9 @@ def test_conda_and_pip_ask_for_the_same_packages_within_the_same_bounds():
     pip["python"] = PROJECT["requires-python"]
     assert "<" in pip["torch"]
 
-    *packages, editable = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    *packages, editable = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))[
+        "dependencies"
+    ]
     packages.remove("pip")
     conda = dict(requirement(line) for line in packages)
     assert {CONDA_NAMES.get(name, name): bounds for name, bounds in conda.items()} == pip
@@ -47,7 +49,7 @@ def test_conda_and_pip_ask_for_the_same_packages_within_the_same_bounds():
 
 def constraints():
     """{name: version} of constraints.txt, names as pip compares them."""
-    comment, *lines = (ROOT / "constraints.txt").read_text().splitlines()
+    comment, *lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert comment.startswith("# ")
     pairs = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines]
     versions = {re.sub(r"[_.-]+", "-", name).lower(): version for name, version in pairs}
@@ -75,12 +77,14 @@ def test_the_licence_is_an_spdx_expression_and_its_file_is_there():
     """The older form, a table, is refused by builds from 2027 on."""
     assert PROJECT["license"] == "MIT"
     for name in PROJECT["license-files"]:
-        assert (ROOT / name).read_text().startswith("MIT License")
+        assert (ROOT / name).read_text(encoding="utf-8").startswith("MIT License")
 
 
 def test_the_workflow_runs_what_the_readme_promises():
     """Both systems, the oldest and the newest Python; on schedule without constraints."""
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    workflow = yaml.safe_load(
+        (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    )
     assert set(workflow[True]) == {"push", "pull_request", "schedule"}  # YAML's "on" is True
     [weekly] = workflow[True]["schedule"]
     assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", weekly["cron"])
@@ -105,7 +109,9 @@ def test_the_workflow_runs_what_the_readme_promises():
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_lines_end_in_lf_on_windows_too(tmp_path):
     """With the setting that git has there, and for every kind of text in the project."""
-    (tmp_path / ".gitattributes").write_text((ROOT / ".gitattributes").read_text())
+    (tmp_path / ".gitattributes").write_text(
+        (ROOT / ".gitattributes").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     names = ["run", "a.py", "a.ipynb", "a.svg", "a.json", "a.md", "a.yml", "Makefile"]
     for name in names:
         (tmp_path / name).write_bytes(b"<a>\nb\n")
@@ -136,7 +142,7 @@ def test_the_makefile_needs_no_later_make_than_that_of_macos():
 def test_make_help_lists_every_target():
     """All but the teacher's counterpart of student, which that line names."""
     command = ["make", "-C", ROOT, "help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     assert {"setup", "reproduce", "test", "figures", "clean"} <= set(TARGETS)
     for target in set(TARGETS) - {"source"}:
         assert re.search(rf"^  make {target}\s+\S", printed, re.MULTILINE), target
@@ -145,9 +151,11 @@ def test_make_help_lists_every_target():
 
 def test_the_pages_name_no_target_that_is_not_there():
     for name in ("README.md", "TEACHING.md", "figures/README.md"):
-        for target in re.findall(r"`make ([a-z][a-z-]*)", (ROOT / name).read_text()):
+        for target in re.findall(
+            r"`make ([a-z][a-z-]*)", (ROOT / name).read_text(encoding="utf-8")
+        ):
             assert target in TARGETS, name
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_make_names_experiments_that_are_there():
@@ -159,10 +167,10 @@ def test_make_names_experiments_that_are_there():
 
 def test_a_missing_python_gets_a_clear_message(tmp_path):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        (tmp_path / name).write_text((ROOT / name).read_text())
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "constraints.txt").touch()
     command = ["make", "-C", tmp_path, "setup", "PYTHON=no-such-python"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
     assert done.returncode != 0
     assert "no-such-python was not found" in done.stdout
 

@@ -52,12 +52,14 @@ def write(path, rows):
     """A file of rows, of the kind that its name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps({"text": row, "other": 1}) + "\n" for row in rows))
+        path.write_text(
+            "".join(json.dumps({"text": row, "other": 1}) + "\n" for row in rows), encoding="utf-8"
+        )
     elif path.suffix == ".csv":
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["text"], *([row] for row in rows)])
     elif path.suffix == ".txt":
-        path.write_text("".join(row + "\n" for row in rows))
+        path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
     else:
         from pyarrow import parquet, table
 
@@ -95,7 +97,7 @@ def test_copies_of_every_kind(tmp_path, kind):
     """Every row as encode gives it, in order; val_sparse is not taken for a part of val."""
     for split in SPLITS:
         write(tmp_path / "copy" / f"{split}{kind}", strings(split))
-    (tmp_path / "copy" / "README.md").write_text("about the copy")
+    (tmp_path / "copy" / "README.md").write_text("about the copy", encoding="utf-8")
     for split in SPLITS:
         rows = flip_flop_rows(str(tmp_path / "copy"), split)
         assert rows.dtype == torch.uint8
@@ -167,7 +169,7 @@ def test_sources_that_will_not_do(tmp_path, copy):
     message = refusal(copy, "test")
     assert message.startswith("split is 'test'; allowed: ")
     assert all(split in message for split in SPLITS)
-    (tmp_path / "train.jsonl").write_text('{"string": "w0r0"}\n')
+    (tmp_path / "train.jsonl").write_text('{"string": "w0r0"}\n', encoding="utf-8")
     assert "'string'" in refusal(tmp_path / "train.jsonl")
     for row in ("", "w0", "w0r"):
         source = write(tmp_path / "short" / f"train{len(row)}.jsonl", [row] * 3)
@@ -184,7 +186,7 @@ def test_sources_that_will_not_do(tmp_path, copy):
 def test_a_broken_file(tmp_path, broken):
     """One line, with the file."""
     path = tmp_path / "train.jsonl"
-    path.write_text(broken)
+    path.write_text(broken, encoding="utf-8")
     assert f"source is {str(path)!r}, which cannot be read (" in refusal(path)
 
 

@@ -52,8 +52,8 @@ def test_the_order_of_finishing_leaves_no_trace(tmp_path):
         (tmp_path / folder).mkdir()
         for seed in order:
             keep(tmp_path / folder / "tiny.json", a_run(seed))
-    text = (tmp_path / "one" / "tiny.json").read_text()
-    assert text == (tmp_path / "other" / "tiny.json").read_text()
+    text = (tmp_path / "one" / "tiny.json").read_text(encoding="utf-8")
+    assert text == (tmp_path / "other" / "tiny.json").read_text(encoding="utf-8")
     lines = text.splitlines()[1:-1]
     assert [json.loads(line.rstrip(","))["config"]["seed"] for line in lines] == [0, 1, 2]
 
@@ -82,7 +82,9 @@ def test_identity_does_not_depend_on_the_order_of_keys():
 
 def changed(path, **fields):
     """Rewrites some fields of the file at path."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), **fields}), encoding="utf-8"
+    )
 
 
 def changed_row(path, **values):
@@ -94,11 +96,13 @@ def changed_row(path, **values):
 
 SPOILT = {
     "another schema": lambda path: changed(path, schema=2),
-    "no environment": lambda path: path.write_text('{"schema": 1, "runs": []}'),
-    "cut off": lambda path: path.write_text(path.read_text()[:-20]),
-    "empty": lambda path: path.write_text(""),
-    "a list": lambda path: path.write_text("[1, 2]"),
-    "a number": lambda path: path.write_text("7"),
+    "no environment": lambda path: path.write_text('{"schema": 1, "runs": []}', encoding="utf-8"),
+    "cut off": lambda path: path.write_text(
+        path.read_text(encoding="utf-8")[:-20], encoding="utf-8"
+    ),
+    "empty": lambda path: path.write_text("", encoding="utf-8"),
+    "a list": lambda path: path.write_text("[1, 2]", encoding="utf-8"),
+    "a number": lambda path: path.write_text("7", encoding="utf-8"),
     "a run without rows": lambda path: changed(path, runs=[{"config": {}, "train_seconds": 0}]),
     "a run that is a word": lambda path: changed(path, runs=["run"]),
     "a run twice": lambda path: changed(path, runs=[a_run(), a_run(seconds=2)]),
@@ -107,8 +111,8 @@ SPOILT = {
     "a loss that is no number": lambda path: changed_row(path, loss=math.nan),
     "infinite bits": lambda path: changed_row(path, bits_per_byte=math.inf),
     "no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
-    "lists in lists": lambda path: path.write_text("[" * 200_000),
-    "runs in runs": lambda path: path.write_text('{"runs":' * 200_000),
+    "lists in lists": lambda path: path.write_text("[" * 200_000, encoding="utf-8"),
+    "runs in runs": lambda path: path.write_text('{"runs":' * 200_000, encoding="utf-8"),
 }
 
 
@@ -143,12 +147,12 @@ def test_another_environment_can_be_read_but_not_added_to(path):
 def test_nothing_set_aside_is_overwritten(path):
     """The second one is aside-2, the third aside-3; keep sets aside too."""
     for number in (1, 2, 3):
-        path.write_text(f"broken in the way {number}")
+        path.write_text(f"broken in the way {number}", encoding="utf-8")
         keep(path, a_run())
         assert kept(path) == [a_run()]
     for number in (1, 2, 3):
         aside = path.with_name(f"tiny.json.aside-{number}")
-        assert aside.read_text() == f"broken in the way {number}"
+        assert aside.read_text(encoding="utf-8") == f"broken in the way {number}"
 
 
 # Writing
@@ -169,14 +173,14 @@ def test_writing_that_fails_leaves_nothing_behind(path, moment, error, monkeypat
 
     for files in ([], [path]):
         for file in files:
-            file.write_text("as it was")
+            file.write_text("as it was", encoding="utf-8")
         with monkeypatch.context() as patched:
             if moment != "fill":
                 patched.setattr(os, moment, stop)
             with pytest.raises(error, match="stopped"):
                 results.write(path, fill)
         assert list(path.parent.iterdir()) == files
-    assert path.read_text() == "as it was"
+    assert path.read_text(encoding="utf-8") == "as it was"
 
 
 def test_the_text_is_on_disk_before_it_takes_the_name(path, monkeypatch):
@@ -217,11 +221,11 @@ def test_a_folder_is_tried_before_any_work(tmp_path):
     """One that is not there yet is made, with its parents; a plain file is refused."""
     results.check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
-    (tmp_path / "plain file").write_text("here")
+    (tmp_path / "plain file").write_text("here", encoding="utf-8")
     for folder in (tmp_path / "plain file", tmp_path / "plain file" / "folder"):
         with pytest.raises(ValueError, match=f"^folder {folder} cannot be written to"):
             results.check_writable(folder)
-    assert (tmp_path / "plain file").read_text() == "here"
+    assert (tmp_path / "plain file").read_text(encoding="utf-8") == "here"
 
 
 def test_a_device_is_a_processor_or_a_gpu_of_nvidia_with_a_file_of_its_own(tmp_path):

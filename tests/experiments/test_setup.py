@@ -111,11 +111,11 @@ def project(tmp_path):
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "tools" / "install.py", folder / "tools")
-    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
     imports = "import zipfile\nfrom pathlib import Path\n\n"
-    (folder / "build.py").write_text(imports + inspect.getsource(wheel) + BUILD)
-    (folder / "constraints.txt").write_text("torch==2.12.0\n")
-    (folder / "tra_mini.py").write_text("")
+    (folder / "build.py").write_text(imports + inspect.getsource(wheel) + BUILD, encoding="utf-8")
+    (folder / "constraints.txt").write_text("torch==2.12.0\n", encoding="utf-8")
+    (folder / "tra_mini.py").write_text("", encoding="utf-8")
     return folder
 
 
@@ -127,14 +127,18 @@ def make(folder, indexes, *arguments):
     environment["PIP_INDEX_URL"] = f"{indexes}/plain"
     environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1"
     command = ["make", "-C", folder, "setup", f"PYTHON={sys.executable}", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        command, check=False, capture_output=True, encoding="utf-8", env=environment
+    )
 
 
 def installed(folder):
     """The version of torch in the folder's .venv, and the folder of the tra_mini that it finds."""
     code = "import importlib.metadata as m, tra_mini; print(m.version('torch'), tra_mini.__file__)"
     command = [folder / ".venv" / "bin" / "python", "-c", code]
-    printed = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        command, cwd="/", check=True, capture_output=True, encoding="utf-8"
+    ).stdout
     version, file = printed.strip().split(" ", 1)
     return version, Path(file).parent
 
@@ -155,7 +159,7 @@ def test_set_up_here_in_a_copy_and_with_another_torch(project, indexes, silent, 
     assert done.returncode == 0, done.stderr
     assert SAID not in done.stdout
     assert installed(copied) == (SMALL, copied)
-    assert str(project) not in (copied / ".venv" / "bin" / "pip").read_text()
+    assert str(project) not in (copied / ".venv" / "bin" / "pip").read_text(encoding="utf-8")
     assert "Nothing to be done" in make(copied, indexes).stdout
     assert "Nothing to be done" in make(project, indexes).stdout
 

@@ -66,12 +66,12 @@ def test_writing_restores_a_page_and_an_unknown_mark_is_named(tmp_path):
     """A page that cannot be written anew stays whole."""
     pages = [tmp_path / "one.md", tmp_path / "other.md"]
     text = with_tables("<!-- table recipe -->\n<!-- end -->\n")
-    pages[0].write_text(text.replace("0.0", "0.1"))
-    pages[1].write_text("<!-- table no_such -->\n<!-- end -->\n")
+    pages[0].write_text(text.replace("0.0", "0.1"), encoding="utf-8")
+    pages[1].write_text("<!-- table no_such -->\n<!-- end -->\n", encoding="utf-8")
     with pytest.raises(ValueError, match="^table is 'no_such'; allowed: "):
         write_tables(pages)
-    assert pages[0].read_text() == text
-    assert pages[1].read_text() == "<!-- table no_such -->\n<!-- end -->\n"
+    assert pages[0].read_text(encoding="utf-8") == text
+    assert pages[1].read_text(encoding="utf-8") == "<!-- table no_such -->\n<!-- end -->\n"
     assert set(tmp_path.iterdir()) == set(pages)
 
 

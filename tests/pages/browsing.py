@@ -81,8 +81,8 @@ class Browser:
 
     def wait_for_port(self, file):
         for _ in range(600):
-            if file.exists() and "\n" in file.read_text():
-                return file.read_text().split()[0]
+            if file.exists() and "\n" in file.read_text(encoding="utf-8"):
+                return file.read_text(encoding="utf-8").split()[0]
             time.sleep(0.1)
         pytest.fail("the browser did not start within a minute")
 

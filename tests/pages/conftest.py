@@ -30,7 +30,7 @@ def axe():
         command += ["--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
         AXE.mkdir(parents=True, exist_ok=True)
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            subprocess.run(command, check=True, capture_output=True, encoding="utf-8", timeout=120)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"axe-core could not be fetched ({type(error).__name__})")
     return source.read_text(encoding="utf-8")

@@ -644,7 +644,7 @@ def test_numbers_are_written_once_and_again(tmp_path):
     once = page.read_bytes()
     explore.embed(page, tmp_path / "explore.json")
     assert page.read_bytes() == once
-    page.write_text("no place for it")
+    page.write_text("no place for it", encoding="utf-8")
     with pytest.raises(ValueError, match="0 marked places"):
         explore.embed(page, tmp_path / "explore.json")
     with pytest.raises(ValueError, match="allowed: TRA with two layers"):

@@ -184,7 +184,8 @@ def test_a_broken_link_is_noticed(tmp_path):
     page = tmp_path / "html" / "a.html"
     page.write_text(
         '<h1 id="x">A</h1><a href="a.html#x"></a><a href="#y"></a><a href="b.html"></a>'
-        '<a href="../outside.html"></a><a href="https://c.d"></a>'
+        '<a href="../outside.html"></a><a href="https://c.d"></a>',
+        encoding="utf-8",
     )
     folder = tmp_path / "html"
     broken = broken_links(folder, parsed(folder, [page]))
@@ -207,7 +208,9 @@ def test_every_figure_is_there_with_a_text(pages):
         ]
         figures = sum("image/png" in output.get("data", {}) for output in outputs)
         assert len(pages[f"{path.stem}.html"].select("main img")) == figures >= 1
-    assert len(pages["results.html"].select("main img")) == tool.RESULTS.read_text().count("![")
+    assert len(pages["results.html"].select("main img")) == tool.RESULTS.read_text(
+        encoding="utf-8"
+    ).count("![")
     for name, page in pages.items():
         for picture in page.select("img"):
             words = picture.get("alt", "")

@@ -63,7 +63,7 @@ def look(page):
     command = [BROWSER, "--headless", "--no-sandbox", "--no-first-run", "--disable-gpu"]
     command += ["--disable-dev-shm-usage", f"--user-data-dir={page.parent / 'profile'}"]
     command += ["--allow-file-access-from-files", "--dump-dom", probe.as_uri()]
-    shown = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    shown = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", timeout=240)
     findings = BeautifulSoup(shown.stdout, "html.parser").find("pre")
     assert findings, f"the browser showed nothing:\n{shown.stderr[-2000:]}"
     return json.loads(findings.text)
