@@ -92,7 +92,7 @@ def extra_memory(name, length):
     if name == "naive" and length > NAIVE_MEMORY:
         return None
     command = [sys.executable, "-m", "experiments.benchmark", name, str(length)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def measure():

@@ -114,7 +114,7 @@ def set_aside(path):
 def keep(path, run, here):
     """Adds a finished run to the file at path, safely among several processes."""
     path = Path(path)
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+    with open(path.with_name(f".{path.name}.lock"), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         runs = finished(path, here)
         runs[identity(run["config"])] = run

@@ -261,7 +261,7 @@ def command(folder, *arguments):
         cwd=folder,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
     )

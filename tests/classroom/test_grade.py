@@ -391,7 +391,7 @@ def test_a_grader_that_is_ended_leaves_nothing_running(exercises, template, tmp_
     environment = os.environ.copy()
     environment["TMPDIR"] = str(tmp_path / "temporary")
     grader = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, encoding="utf-8"
     )
     wait_until(lambda: out.exists() and (tmp_path / "pid").exists())
     children = psutil.Process(grader.pid).children(recursive=True)
@@ -770,7 +770,7 @@ def nbgrader(tmp_path):
             cwd=tmp_path,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=600,
             check=False,
         )
