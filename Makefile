@@ -40,7 +40,7 @@ lock: $(STAMP)  ## rewrite constraints.txt with the newest versions, to be teste
 reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
 	$(BIN)/python -m experiments reproduce
 
-full: $(STAMP)  ## all mechanisms, seeds and lengths (up to 90 minutes on two cores)
+full: $(STAMP)  ## all mechanisms, seeds and lengths (about two hours on two cores)
 	$(BIN)/python -m experiments reproduce recipe flip_flop flip_flop_long flip_flop_far
 
 tasks: $(STAMP)  ## the harder tasks, and what might help TRA (up to 85 minutes on two cores)
@@ -103,6 +103,6 @@ restore: $(STAMP)  ## give the notebooks in FOLDER back the marks that Colab dro
 	$(BIN)/python tools/exercises.py restore "$(FOLDER)"
 
 clean:  ## remove what was built: .venv, trained models, caches (results and figures stay)
-	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html slides
-	find figures -name '*.part' -delete
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build *.egg-info html slides *.part
+	find figures notebooks -name '*.part' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,10 +27,7 @@ def reproduce(names, device, scheduler):
         workers = executor(scheduler)
     for name in names:
         runs = run_experiment(name, device=device, executor=workers)
-        again = [run["config"] for run in runs if run["started"] > 1]
-        seeds = dict.fromkeys(f"{config['mechanism']} {config['seed']}" for config in again)
         print(f"\n{TABLES[name](runs)}\n")
-        print(f"Seeds that needed more than one start: {', '.join(seeds) or 'none'}\n")
     for path in redraw():
         print(f"drawn: {path}")
 

@@ -135,4 +135,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         print_extra_memory(sys.argv[1], int(sys.argv[2]))
     else:
-        measure()
+        try:
+            measure()
+        except (ValueError, OSError) as error:
+            sys.exit(f"benchmark: {error}")

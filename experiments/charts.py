@@ -1,12 +1,13 @@
 """One function a figure, each drawn from stored results; redraw() draws them all."""
 
 import json
+import math
 from collections import Counter
 from functools import partial
 
 from matplotlib.figure import Figure
 
-from experiments.compute import stored
+from experiments.compute import stored, stored_in_favour
 from experiments.grids import HEADLINE, SPLITS
 from experiments.results import RESULTS, by_seed, write
 from tra_mini import plots
@@ -16,14 +17,15 @@ TRAINING_LENGTH = 64
 ORDER = (  # of mechanisms in figures and legends
     *("tra", "fox", "alibi", "cope", "rope", "sinusoidal", "nope"),
     *("contextual_only", "distance_only", "sparsity_raw", "sparsity_only"),
-    *("ssmax", "entmax", "stick_breaking", "lstm"),
+    *("ssmax", "entmax", "asentmax", "stick_breaking", "stick_breaking_whole", "lstm"),
 )
-RIVALS = tuple(name for name in ORDER if "only" not in name and name != "sparsity_raw")
+FIVE = ("tra", "fox", "alibi", "rope", "nope")
 DISTANCES = ("no distance", "raw distance", "contextual distance")
 ABLATION = {  # a row of the figure by removal: a mechanism for each of the DISTANCES
     "nothing removed": ("nope", "distance_only", "contextual_only"),
     "scores ≤ 0 removed": ("sparsity_only", "sparsity_raw", "tra"),
 }
+NAMED = {"nope": " (NoPE)", "tra": " (TRA)"}  # the cells that have a name of their own
 SPLIT_STYLE = (("#009E73", "o", "-"), ("#D55E00", "s", "--"), ("#0072B2", "^", ":"))
 SPLIT_TITLE = {
     "in_distribution": "as in training (ignore 0.8)",
@@ -50,43 +52,69 @@ def draw_lengths(ax, title=None):
     ax.set_title(title, fontsize=11)
 
 
-def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label):
-    """A faint line for every seed of a mechanism, a marked one for the worst at each length."""
+def draw_seeds(ax, runs, split, mechanism, colour, marker, line, label, summary=min):
+    """A faint line for every seed of a mechanism, a marked one for the worst at each length.
+
+    summary: what the marked line shows of the seeds' values. Returns its values.
+    """
     curves = [curve(run, split) for run in runs if run["config"]["mechanism"] == mechanism]
     for lengths, values in curves:
         ax.plot(lengths, values, color=colour, linestyle=line, linewidth=0.8, alpha=0.45)
-    worst = [min(values) for values in zip(*(values for _, values in curves), strict=True)]
-    ring = {}
+    marked = [summary(values) for values in zip(*(values for _, values in curves), strict=True)]
+    emphasis = {}
     if mechanism == "tra":  # an open ring hides no other marker
-        ring = {"markersize": 10, "fillstyle": "none"}
-    ax.plot(curves[0][0], worst, color=colour, marker=marker, linestyle=line, label=label, **ring)
-
-
-def finish(figure, title, runs, columns):
-    """The title, which says what the lines are, and the legend below all panels."""
-    counts = Counter(run["config"]["mechanism"] for run in runs)
-    seeds = " or ".join(str(count) for count in sorted(set(counts.values()), reverse=True))
-    figure.suptitle(
-        f"{title}, trained at {TRAINING_LENGTH} tokens (dotted). Faint lines: each of {seeds}"
-        " seeds; marked line: the worst of them"
+        emphasis = {"markersize": 9, "fillstyle": "none", "linewidth": 2.5}
+    ax.plot(
+        curves[0][0], marked, color=colour, marker=marker, linestyle=line, label=label, **emphasis
     )
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    place = {"loc": "outside lower center", "ncols": min(columns, 7), "frameon": False}
-    figure.legend(handles[::-1], labels[::-1], **place)
+    return marked
 
 
-def length_generalisation(runs, mechanisms=RIVALS, splits=tuple(SPLITS)):
+def label_ends(ax, ends):
+    """Writes each label at the end of its line, moved apart where lines meet.
+
+    ends: (value, label, colour) for each line.
+    """
+    bottom, top = ax.get_ylim()
+    gap = 0.07 * (top - bottom)
+    place = -math.inf
+    for value, label, colour in sorted(ends):
+        place = max(value, place + gap)
+        ax.annotate(
+            label,
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            color=colour,
+            va="center",
+            fontsize=10,
+        )
+
+
+def seeds_of(runs):
+    """How many seeds a mechanism has, in words: "5", or "5 or 3"."""
+    counts = Counter(run["config"]["mechanism"] for run in runs)
+    return " or ".join(str(count) for count in sorted(set(counts.values()), reverse=True))
+
+
+def length_generalisation(runs, mechanisms=FIVE, splits=tuple(SPLITS)):
     """Exact match against length, a panel a split, a line a mechanism."""
-    figure = Figure(figsize=(3.6 * len(splits), 4.2), layout="constrained")
+    runs = [run for run in runs if run["config"]["mechanism"] in mechanisms]
+    figure = Figure(figsize=(4.2 * len(splits), 3.8), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for ax, split in zip(axes, splits, strict=True):
         draw_lengths(ax, SPLIT_TITLE[split])
+        ends = []
         for mechanism in reversed(mechanisms):
             label, colour, marker, line = STYLE[mechanism]
-            draw_seeds(ax, runs, split, mechanism, colour, marker, line, label)
+            worst = draw_seeds(ax, runs, split, mechanism, colour, marker, line, label)
+            ends.append((worst[-1], label, colour))
+        label_ends(ax, ends)
         ax.set_xlabel("length (tokens)")
-    axes[0].set_ylabel("sequences without an error (share)")
-    finish(figure, "Flip-flops", runs, len(mechanisms))
+    axes[0].set_ylabel("strings without an error (share)")
+    figure.suptitle(
+        f"Trained at {TRAINING_LENGTH} tokens (dotted). Marked lines: the worst of"
+        f" {seeds_of(runs)} seeds; faint lines: each seed"
+    )
     return figure
 
 
@@ -95,19 +123,59 @@ def headline(runs):
     return length_generalisation(runs, HEADLINE)
 
 
+def mechanisms(runs):
+    """Exact match of every mechanism, a panel each: a line a split; pale: the others, sparse."""
+    names = [name for name in ORDER if any(run["config"]["mechanism"] == name for run in runs)]
+    values = by_seed(runs, "exact_match")
+    columns = 4
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(9.6, 2.1 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, names, strict=False):
+        draw_lengths(ax, STYLE[name][0])
+        lengths, _ = curve(runs[0], "sparse")
+        for other in names:
+            pale = [min(values["sparse", other, length]) for length in lengths]
+            [pale_line] = ax.plot(lengths, pale, color="0.85", linewidth=1, zorder=1)
+        pale_line.set_label("sparse, the other mechanisms")
+        for split, (colour, marker, line) in zip(SPLITS, SPLIT_STYLE, strict=True):
+            worst = [min(values[split, name, length]) for length in lengths]
+            ax.plot(
+                lengths,
+                worst,
+                color=colour,
+                marker=marker,
+                linestyle=line,
+                markersize=5,
+                label=SPLIT_TITLE[split],
+            )
+        ax.set_xticks(lengths[::3])
+    for ax in axes.flat[len(names) - columns : len(names)]:  # the lowest of each column
+        ax.tick_params(labelbottom=True)
+    figure.supxlabel("length (tokens)", fontsize=10)
+    figure.supylabel("strings without an error (share), worst seed", fontsize=10)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
 def ablation(runs):
     """Exact match against length: rows by removal, columns by distance, a line a split."""
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    for row, (removal, mechanisms) in zip(axes, ABLATION.items(), strict=True):
-        row[0].set_ylabel("sequences without an error")
-        for ax, distance, mechanism in zip(row, DISTANCES, mechanisms, strict=True):
-            draw_lengths(ax, f"{removal},\n{distance} ({mechanism})")
+    for row, (removal, names) in zip(axes, ABLATION.items(), strict=True):
+        row[0].set_ylabel("strings without an error")
+        for ax, distance, name in zip(row, DISTANCES, names, strict=True):
+            draw_lengths(ax, f"{removal},\n{distance}{NAMED.get(name, '')}")
             for split, style in zip(SPLITS, SPLIT_STYLE, strict=True):
-                draw_seeds(ax, runs, split, mechanism, *style, SPLIT_TITLE[split])
+                draw_seeds(ax, runs, split, name, *style, SPLIT_TITLE[split])
     for ax in axes[-1]:
         ax.set_xlabel("length (tokens)")
-    finish(figure, "Removal by distance", runs, 3)
+    figure.suptitle(f"Marked lines: the worst of {seeds_of(runs)} seeds; faint lines: each seed")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -117,7 +185,7 @@ COST_PANELS = {
     "memory_mb": "extra memory, forward (MB)",
 }
 COST_FORMS = {
-    "naive": ("#000000", "x", ":", "TRA to the letter, whole matrix"),
+    "naive": ("#000000", "x", ":", "TRA written out, whole matrix"),
     "blocked": ("#D55E00", "o", "-", "TRA in blocks of rows, ours"),
     "early": ("#CC79A7", "D", "-.", "TRA stopping early, ours"),
     "fused": ("#0072B2", "s", "--", "plain softmax, torch's fused kernel"),
@@ -163,7 +231,9 @@ def tasks(runs):
         ax.set_yticks(range(len(names)), [STYLE[name][0] for name in names])
         ax.set_title(task.replace("_", " "))
         ax.set_xlabel("length (tokens)")
-    figure.suptitle("Share of right answers, worst seed; training ended at the shortest length")
+    figure.suptitle(
+        "Share of correct answers, worst seed; trained at the shortest length of each panel"
+    )
     return figure
 
 
@@ -176,43 +246,41 @@ def cell(share):
 def language(runs):
     """Bits a byte by the length of context, worst seed; at the longest by position, first seed."""
     values = by_seed(runs, "bits_per_byte")
-    computed = {mechanism for _, mechanism, _ in values}
     lengths = sorted({length for _, _, length in values})
-    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     by_length, by_position = figure.subplots(1, 2, sharey=True)
-    lowest = []
-    for name in ORDER:
-        if name not in computed:
-            continue
+    length_ends = []
+    position_ends = []
+    for name in reversed(FIVE):
         label, colour, marker, line = STYLE[name]
         style = {"color": colour, "marker": marker, "linestyle": line, "label": label}
         worst = [max(values["text", name, length]) for length in lengths]
         by_length.plot(lengths, worst, **style)
+        length_ends.append((worst[-1], label, colour))
         first_run = next(run for run in runs if run["config"]["mechanism"] == name)
         firsts, _, bits = zip(*first_run["rows"][-1]["by_position"], strict=True)
         by_position.plot(firsts, bits, **style)
-        lowest.append(min(worst))
-    seed = first_run["config"]["seed"]
-    by_length.set_xlabel("all, worst seed, by the length of context (bytes)")
-    by_position.set_xlabel(f"at {lengths[-1]:,}, seed {seed}, by the bytes before")
-    for ax in (by_length, by_position):
+        position_ends.append((bits[-1], label, colour))
+    by_length.set_title("by the length of the context, worst seed", fontsize=11)
+    by_length.set_xlabel("context (bytes)")
+    by_position.set_title(f"in a context of {lengths[-1]:,}, by position, one seed", fontsize=11)
+    by_position.set_xlabel("bytes before the one that is predicted")
+    for ax, ends in ((by_length, length_ends), (by_position, position_ends)):
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.axvline(lengths[0], color="0.5", linestyle=":", linewidth=1)
         ax.grid(color="0.92")
-    by_length.set_ylim(min(lowest) - 0.15, min(lowest) + 2.2)
+        ax.set_axisbelow(True)
+        label_ends(ax, ends)
     by_length.set_ylabel("bits a byte (less is better)")
-    figure.suptitle(
-        f"Unseen source code, trained on {lengths[0]} bytes (dotted); what leaves goes on upwards"
-    )
-    handles, labels = by_length.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Unseen source code, trained on {lengths[0]} bytes at a time (dotted)")
     return figure
 
 
 FIGURES = {  # file: the results that it is drawn from, and how
     "headline.svg": ("headline", headline),
-    "length_generalisation.svg": ("flip_flop", length_generalisation),
+    "length_generalisation.svg": ("in favour", length_generalisation),
+    "mechanisms.svg": ("flip_flop", mechanisms),
     "ablation.svg": ("flip_flop", ablation),
     "cost.svg": ("cost", cost),
     "tasks.svg": ("tasks", tasks),
@@ -221,9 +289,11 @@ FIGURES = {  # file: the results that it is drawn from, and how
 
 
 def read(name):
-    """What a figure is drawn from: the runs of an experiment, or the table of the benchmark."""
+    """What a figure is drawn from: runs of experiments, or the table of the benchmark."""
     if name == "cost":
         return json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))["table"]
+    if name == "in favour":
+        return stored_in_favour()
     return stored(name)
 
 

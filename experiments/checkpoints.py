@@ -13,7 +13,7 @@ SAVE_EVERY = 100  # steps
 
 
 def train_resumable(
-    model_config, task, path, *, steps, seed, length, batch, learning_rate, warmup=50, device="cpu"
+    model_config, task, path, *, steps, seed, length, batch, learning_rate, warmup=200, device="cpu"
 ):
     """tra_mini.train, to the bit, with its state kept at path every 100 steps -> the GPT.
 
@@ -22,11 +22,11 @@ def train_resumable(
     training took. Raises ValueError for impossible numbers or an unusable device.
     """
     for name, number in (("steps", steps), ("length", length), ("batch", batch)):
-        if number < 1:
+        if not hasattr(number, "__index__") or number < 1:
             raise ValueError(f"{name} is {number}; allowed: 1 or more")
-    if warmup < 0 or not learning_rate > 0:
-        given = f"warmup is {warmup}, learning_rate {learning_rate}"
-        raise ValueError(f"{given}; allowed: 0 or more, and above 0")
+    if warmup < 0 or not 0 < learning_rate <= 1 or not 0 <= seed < 2**32:
+        given = f"warmup is {warmup}, learning_rate {learning_rate}, seed {seed}"
+        raise ValueError(f"{given}; allowed: 0 or more, above 0 to 1, 0 to 2^32 - 1")
     check_device(device)
     check_writable(Path(path).parent)
     model, optimizer, generator, first, seconds = restore(path, model_config, seed, device)

@@ -1,30 +1,48 @@
 """The same grids on many machines: workers of a Dask scheduler in place of processes here."""
 
+import asyncio
+import logging
 import platform
 from importlib.util import find_spec
+
+ANSWER = 10  # seconds in which a scheduler must answer
 
 
 def executor(address, patience=30):
     """A concurrent.futures.Executor whose jobs run on the workers of the scheduler at address.
 
-    Raises ValueError if Dask is missing, no scheduler answers, no worker has come after `patience`
-    seconds, one lacks this package, has another Python, or runs several jobs in a process (torch's
-    seeds and threads are a process's own).
+    Raises ValueError if Dask is missing, no scheduler of Dask answers there, no worker has come
+    after `patience` seconds, one lacks this package, has another Python, or runs several jobs in a
+    process (torch's seeds and threads are a process's own).
     """
     try:
         from distributed import Client
     except ImportError:
         raise ValueError("a scheduler needs Dask; install it: pip install '.[cluster]'") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors reach the caller
     try:
-        client = Client(address, timeout=patience)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"scheduler is {address!r}, which does not answer ({error})") from None
+        asyncio.run(greet(address))
+        client = Client(address, timeout=ANSWER)
+    except Exception as error:  # noqa: BLE001 (what is no scheduler may answer anything)
+        given = f"scheduler is {address!r}, which does not answer as one of Dask"
+        raise ValueError(f"{given} ({error!r})") from None
     try:
         check_workers(client, patience)
     except ValueError:
         client.close()
         raise
     return client.get_executor(pure=False)
+
+
+async def greet(address):
+    """Raises whatever goes wrong with a scheduler there, and TimeoutError where nothing comes.
+
+    Client would wait for ever at a port that says nothing, and for "" start a scheduler of its own.
+    """
+    from distributed.comm import connect
+
+    connection = await asyncio.wait_for(connect(address, timeout=ANSWER), ANSWER)
+    await connection.close()
 
 
 def check_workers(client, patience):

@@ -1,6 +1,6 @@
 """Named experiments: the missing runs of a grid, computed side by side, each kept when finished."""
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from functools import partial
 
 from experiments import results
@@ -31,7 +31,8 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     Each is kept as it finishes: after Ctrl-C, a crash or kill -9 the same call goes on.
     executor: where the runs are computed, see parallel.run_all. Results of a device other than the
     CPU are in NAME_DEVICE.json. Raises ValueError for an unknown name, an unusable device or a
-    folder that cannot be written to, and RuntimeError if runs failed, after all others were kept.
+    folder that cannot be written to, and RuntimeError if runs failed, after all others were kept,
+    or if the executor's scheduler is gone.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
@@ -51,6 +52,9 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     except KeyboardInterrupt:
         message = f"stopped; finished runs are in {path}, the same command goes on"
         raise KeyboardInterrupt(message) from None
+    except CancelledError:
+        message = f"the scheduler is gone; finished runs are in {path}, the same command goes on"
+        raise RuntimeError(message) from None
     if failures:
         message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
         if isinstance(failures[0], BrokenExecutor):
@@ -67,3 +71,23 @@ def stored(name, folder=RESULTS, device="cpu"):
         identity(run["config"]): run for run in results.load(path_of(name, folder, device))["runs"]
     }
     return [runs[identity(config)] for config in EXPERIMENTS[name] if identity(config) in runs]
+
+
+def stored_in_favour(folder=RESULTS):
+    """Flip-flop runs of TRA with 8 heads, and of each rival with 8 or 4, as serves it better.
+
+    Better is the higher mean of exact match over all seeds, lengths and kinds of strings.
+    """
+    best = {}  # {mechanism: its higher mean, the runs of that mean}
+    for name in ("flip_flop", "flip_flop_four_heads"):
+        groups = {}
+        for record in stored(name, folder):
+            groups.setdefault(record["config"]["mechanism"], []).append(record)
+        for mechanism, runs in groups.items():
+            if mechanism == "tra" and name != "flip_flop":
+                continue
+            shares = [row["exact_match"] for record in runs for row in record["rows"]]
+            mean = sum(shares) / len(shares)
+            if mechanism not in best or mean > best[mechanism][0]:
+                best[mechanism] = (mean, runs)
+    return [record for _, runs in best.values() for record in runs]

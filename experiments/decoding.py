@@ -134,7 +134,7 @@ def keep_newest(model, window):
 
     Raises ValueError for another mechanism, or a window below 1.
     """
-    if window < 1:
+    if not hasattr(window, "__index__") or window < 1:
         raise ValueError(f"window is {window}; allowed: 1 or more keys")
     return with_layers(model, lambda attention: Window(attention, window))
 

@@ -21,15 +21,21 @@ from tra_mini import trained
 NUMBERS = RESULTS / "explore.json"
 PAGE = RESULTS.parent / "explore.html"
 MARKED = re.compile(r"(<!-- model -->\n).*?(<!-- end -->)", re.DOTALL)
-LARGEST = 2**15 - 1  # of a whole number of 16 bits
+BITS = 14  # of a stored number; figures/explore.html knows them too
+LARGEST = 2 ** (BITS - 1) - 1
 
 
 def packed(matrix):
-    """A matrix (rows, columns), rounded to 65,535 equally spaced values: step * whole numbers."""
+    """A matrix (rows, columns), rounded to step * whole numbers from -LARGEST to LARGEST.
+
+    To each of these LARGEST is added. Their binary digits, joined, are written in base64.
+    """
     step = matrix.abs().max().item() / LARGEST
-    whole = (matrix / step).round().numpy().astype("<i2")
-    text = base64.b64encode(whole.tobytes()).decode()
-    return {"columns": matrix.shape[1], "step": step, "base64": text}
+    whole = (matrix / step).round().int() + LARGEST
+    digits = "".join(f"{number:0{BITS}b}" for number in whole.flatten().tolist())
+    size = math.ceil(len(digits) / 8)
+    joined = int(digits.ljust(8 * size, "0"), 2).to_bytes(size)
+    return {"columns": matrix.shape[1], "step": step, "base64": base64.b64encode(joined).decode()}
 
 
 def rounded(numbers):

@@ -4,28 +4,33 @@ SPLITS = {"in_distribution": 0.8, "sparse": 0.98, "dense": 0.1}  # name: p_ignor
 VERY_SPARSE = {**SPLITS, "very_sparse": 0.999}
 NOT_DENSE = {"in_distribution": 0.8, "sparse": 0.98}
 LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
-SEEDS = range(5, 10)  # 0 to 4 were looked at, long strings too, while the project was built
-HEADLINE = ("tra", "fox", "alibi", "rope")
-FEWER_SEEDS = ("ssmax", "entmax", "stick_breaking", "lstm")  # sorting takes its time
-MORE_SEEDS = (
-    *("nope", "sinusoidal", "rope", "alibi", "cope", "fox"),
-    *("sparsity_only", "sparsity_raw", "distance_only", "contextual_only", "tra"),
+SEEDS = range(10, 15)  # of flip-flops: no other experiment looked at them
+OLD_SEEDS = range(5, 10)  # of models with four heads: flip-flops, the harder tasks, text
+FOUR_HEADS = {"n_head": 4, "warmup": 50}  # the first recipe
+HEADLINE = {"tra": {}, "fox": FOUR_HEADS, "alibi": {}, "rope": FOUR_HEADS}  # see stored_in_favour
+TAKEN_APART = ("sparsity_only", "sparsity_raw", "distance_only", "contextual_only", "tra")
+FIVE_SEEDS = ("nope", "rope", "alibi", "fox")
+TWO_SEEDS = ("sinusoidal", "cope", "ssmax", "lstm")
+ONE_SEED = ("entmax", "asentmax", "stick_breaking", "stick_breaking_whole")  # these take longest
+ON_TEXT = (*FIVE_SEEDS, *TAKEN_APART, "sinusoidal", "stick_breaking", "lstm")
+CONTENDERS = (
+    *("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope"),
+    *("stick_breaking", "lstm"),
 )
-CONTENDERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi", "rope", *FEWER_SEEDS)
 VARIANTS = ("tra_beside_local", "tra_low_threshold", "tra_annealed")
 
 
 def flip_flop_config(mechanism, seed, **changes):
-    """A run on flip-flops; at most 3 starts, of which the first that learns counts."""
-    config = {"mechanism": mechanism, "seed": seed, "n_layer": 2, "n_head": 4, "d_model": 64}
-    config.update(steps=1000, length=64, batch=16, learning_rate=3e-3, p_ignore=0.8, starts=3)
+    """A run on flip-flops with the recipe that the experiment `recipe` chose."""
+    config = {"mechanism": mechanism, "seed": seed, "n_layer": 2, "n_head": 8, "d_model": 64}
+    config.update(steps=1000, length=64, batch=16, learning_rate=3e-3, warmup=200, p_ignore=0.8)
     config.update(changes)
     return config
 
 
 # The authors' model and recipe.
 PAPER = {"n_layer": 4, "n_head": 4, "d_model": 256, "steps": 25000, "length": 512, "batch": 64}
-PAPER.update(learning_rate=1e-4, warmup=0, starts=1, cope_table=512)
+PAPER.update(learning_rate=1e-4, warmup=0, cope_table=512)
 
 
 def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens, **changes):
@@ -38,24 +43,27 @@ def flip_flop_grid(mechanisms, seeds, splits, lengths, tokens, **changes):
     ]
 
 
-def long_grid(splits, seeds, lengths, tokens):
+def long_grid(splits, seeds, lengths, tokens, **changes):
     """TRA, a run for each split: they take minutes, and what has finished is kept."""
     grid = []
     for split, p_ignore in splits.items():
-        grid += flip_flop_grid(["tra"], seeds, {split: p_ignore}, lengths, tokens)
+        grid += flip_flop_grid(["tra"], seeds, {split: p_ignore}, lengths, tokens, **changes)
     return grid
 
 
+RECIPES = (  # candidates; flip_flop_config has the one whose worst seed has the lowest loss at 64
+    {"warmup": 200},
+    FOUR_HEADS,
+    {"warmup": 50},
+)
+
+
 def recipe_grid():
-    """Six recipes of equally many tokens; flip_flop_config has the one of lowest loss at 64."""
+    """TRA with each recipe, tested at the training length alone; the seeds serve nothing else."""
     grid = []
-    for steps in (500, 1000):
-        for learning_rate in (1e-3, 3e-3, 1e-2):
-            changes = {"steps": steps, "batch": 16000 // steps, "learning_rate": learning_rate}
-            splits = {"in_distribution": 0.8}
-            grid += flip_flop_grid(
-                ["tra"], range(100, 103), splits, [64], 2**15, **changes, starts=1
-            )
+    for changes in RECIPES:
+        splits = {"in_distribution": 0.8}
+        grid += flip_flop_grid(["tra"], range(100, 120), splits, [64], 2**15, **changes)
     return grid
 
 
@@ -80,7 +88,7 @@ SETTINGS = {
 
 def task_config(task, mechanism, seed, name=None, **changes):
     """A run of a harder task: trained on all lengths up to one, tested to 16 (or 256) times it."""
-    config = flip_flop_config(mechanism, seed, task=task, shortest=4, starts=1)
+    config = flip_flop_config(mechanism, seed, task=task, shortest=4, n_head=4, warmup=50)
     del config["p_ignore"]
     config.update(HARDER[task], settings=SETTINGS[task])
     config.update(changes)
@@ -99,7 +107,7 @@ def language_config(mechanism, seed, name="text", **changes):
     """A run on bytes of source code: trained on 128 at a time, tested on up to 2,048."""
     config = {"mechanism": mechanism, "seed": seed, "n_layer": 2, "n_head": 4, "d_model": 64}
     config.update(task="stdlib_bytes", settings={"split": "train"}, vocab_size=256, cope_table=128)
-    config.update(length=128, batch=8, steps=2000, learning_rate=3e-3, starts=1)
+    config.update(length=128, batch=8, steps=2000, learning_rate=3e-3, warmup=50)
     config.update(changes)
     lengths = [128, 256, 512, 1024, 2048]
     tokens = 16 * 2048  # the same for every length, mechanism and seed
@@ -124,28 +132,42 @@ TRIED = (  # to let TRA learn more of text: name, mechanism, changes
     ("three times the steps", "tra", {"steps": 6000}),
     ("three times the steps, FoX", "fox", {"steps": 6000}),
 )
-first, *others = SEEDS[:3]
+first, *others = OLD_SEEDS[:3]
 EXPERIMENTS = {
     "recipe": recipe_grid(),
-    "headline": flip_flop_grid(HEADLINE, SEEDS[:3], SPLITS, LENGTHS, 2**15),
-    "flip_flop": flip_flop_grid(MORE_SEEDS, SEEDS, SPLITS, LENGTHS, 2**16)
-    + flip_flop_grid(FEWER_SEEDS, SEEDS[:3], SPLITS, LENGTHS, 2**15),
+    "headline": [
+        config
+        for name, changes in HEADLINE.items()
+        for config in flip_flop_grid([name], SEEDS[:3], SPLITS, LENGTHS, 2**15, **changes)
+    ],
+    "flip_flop": flip_flop_grid((*FIVE_SEEDS, *TAKEN_APART), SEEDS, SPLITS, LENGTHS, 2**15)
+    + flip_flop_grid(TWO_SEEDS, SEEDS[:2], SPLITS, LENGTHS, 2**15)
+    + flip_flop_grid(ONE_SEED, SEEDS[:1], SPLITS, LENGTHS, 2**15),
+    "flip_flop_four_heads": flip_flop_grid(
+        (*FIVE_SEEDS, "sinusoidal", *TAKEN_APART[1:]),
+        OLD_SEEDS,
+        SPLITS,
+        LENGTHS,
+        2**16,
+        **FOUR_HEADS,
+    )
+    + flip_flop_grid(["stick_breaking"], OLD_SEEDS[:3], SPLITS, LENGTHS, 2**15, **FOUR_HEADS),
     "flip_flop_long": long_grid(VERY_SPARSE, SEEDS, [16384, 65536], 2**16),
-    "flip_flop_far": long_grid(NOT_DENSE, SEEDS[:3], [2**18], 2**18),  # 4,096 times the training
-    "flip_flop_million": long_grid(NOT_DENSE, SEEDS[:3], [2**20], 2**20),  # 16,384 times
-    "flip_flop_variants": flip_flop_grid(VARIANTS, SEEDS, SPLITS, LENGTHS, 2**15),
+    "flip_flop_far": long_grid(NOT_DENSE, (5, 7), [2**18], 2**18, **FOUR_HEADS),
+    "flip_flop_million": long_grid(NOT_DENSE, (5, 7), [2**20], 2**20, **FOUR_HEADS),
+    "flip_flop_variants": flip_flop_grid(VARIANTS, OLD_SEEDS, SPLITS, LENGTHS, 2**15, **FOUR_HEADS),
     "tasks": [
         task_config(task, mechanism, seed)
-        for seed in SEEDS[:3]
+        for seed in OLD_SEEDS[:3]
         for task in HARDER
         for mechanism in CONTENDERS
     ],
     "remedies": [
         task_config(task, mechanism, seed, name, **changes)
-        for seed in SEEDS[:3]
+        for seed in OLD_SEEDS[:3]
         for task, name, mechanism, changes in REMEDIES
     ],
-    "language": [language_config(mechanism, first) for mechanism in (*MORE_SEEDS, *FEWER_SEEDS)]
+    "language": [language_config(mechanism, first) for mechanism in ON_TEXT]
     + [language_config(mechanism, seed) for seed in others for mechanism in HEADLINE],
     "language_tried": [
         language_config(mechanism, first, name, **changes) for name, mechanism, changes in TRIED

@@ -17,7 +17,7 @@ MEMORY = {  # glibc keeps what a worker frees: fetching pages anew took half of 
 def start_worker():
     """Prepares a worker process: it has no progress bar of its own, and ends with its parent."""
     os.environ["TQDM_DISABLE"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the workers
+    tqdm.set_lock(threading.RLock())  # else it makes a semaphore, which a worker's end would leak
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
@@ -29,20 +29,30 @@ def local_executor():
     return ProcessPoolExecutor(os.cpu_count(), context, start_worker)
 
 
+def submit_all(executor, function, jobs):
+    """A future for each job. Workers started here never see Ctrl-C: their parent ends them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit this
+    try:
+        return [executor.submit(function, job) for job in jobs]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def run_all(function, jobs, on_result, executor=None):
     """Calls on_result(function(job)) for every job as it finishes.
 
     executor: a concurrent.futures.Executor whose workers can import this package; without one, a
     process for each core. Returns the exceptions of the jobs that failed; the others go on. Ctrl-C
-    ends all workers.
+    ends all workers. Raises CancelledError if the executor itself is gone.
     """
     pool = None
     if executor is None:
         pool = local_executor()
         executor = pool
-    futures = [executor.submit(function, job) for job in jobs]
+    futures = []
     failures = []
     try:
+        futures = submit_all(executor, function, jobs)
         finished = as_completed(futures)
         for future in tqdm(finished, total=len(jobs), unit="run", disable=None):
             if future.exception() is None:
@@ -50,12 +60,14 @@ def run_all(function, jobs, on_result, executor=None):
             else:
                 failures.append(future.exception())
     except BaseException:
-        for worker in multiprocessing.active_children() if pool else ():
-            worker.terminate()
+        if pool:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+        else:
+            for future in futures:
+                future.cancel()
         raise
     finally:
-        for future in futures:
-            future.cancel()
         if pool:
-            pool.shutdown(wait=False)
+            pool.shutdown(cancel_futures=True)  # until its threads and workers are gone
     return failures

@@ -36,7 +36,6 @@ def on_published(source, config, device="cpu"):
         **config,
         "task": "published_flip_flop",
         "settings": {"source": source, "split": "train"},
-        "starts": 1,
         "length": strings.shape[1],
         "cope_table": strings.shape[1],
         "fingerprint": hashlib.sha256(strings.numpy()).hexdigest(),  # a copy may change

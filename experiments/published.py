@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from experiments.results import check_writable
 from tra_mini.tasks import IGNORE, READ, VOCABULARY, WRITE, ZERO
 
 FLIP_FLOP = "synthseq/flipflop"  # Liu et al. 2023; splits train, val, val_dense, val_sparse
@@ -33,11 +34,16 @@ def files_of(source):
         raise ValueError(f"{given}; allowed: files of one kind of {', '.join(KINDS)}")
     splits = {}
     for file in files:
+        if file.stat().st_size == 0:
+            raise ValueError(f"{file} is empty; allowed: one string or more")
         split = file.name.split(".")[0].split("-")[0]
         splits.setdefault(split, []).append(glob.escape(str(file)))  # the library takes patterns
     arguments = {"path": kinds.pop(), "data_files": splits}
     if arguments["path"] == "csv":
         arguments["keep_default_na"] = False  # a row NA or null is text
+        arguments["usecols"] = ["text"]  # so that a file without a header is an error
+    if arguments["path"] == "text":
+        arguments["encoding"] = "utf-8-sig"  # a byte order mark belongs to no string
     return arguments
 
 
@@ -48,6 +54,7 @@ def texts(source, split):
     except ImportError:
         missing = "published sets need the library datasets"
         raise ValueError(f"{missing}; install it: pip install '.[data]'") from None
+    check_writable(datasets.config.HF_DATASETS_CACHE)  # the library's home, where it keeps copies
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     arguments = {"path": source}
@@ -73,7 +80,7 @@ def flip_flop_rows(source, split):
     """The strings of a split, each such as "w0i1r0" -> tokens (n, length) uint8.
 
     Raises ValueError, naming the row, where strings are ragged, are no instructions each followed
-    by a bit, or have a read whose bit is not the most recently written one.
+    by a bit, or have no read or one whose bit is not the most recently written one.
     """
     strings = texts(source, split)
     length = len(strings[0]["text"] or "") if len(strings) else 0
@@ -97,6 +104,10 @@ def flip_flop_rows(source, split):
             given = f"row {first + row} {where} has {batch[row][place]!r} at {place}"
             raise ValueError(f"{given}; allowed: one of w, r, i, then 0 or 1, in turn")
 
+        unread = (tokens != READ).all(1)
+        if unread.any():
+            given = f"row {first + unread.argmax()} {where} has no read"
+            raise ValueError(f"{given}; allowed: one or more")
         row = first_wrong_answer(tokens)
         if row is not None:
             given = f"row {first + row} {where} has a read whose bit was not written last"

@@ -1,6 +1,6 @@
 """Results files, figures/results/NAME.json: one an experiment, a line a run, never half written.
 
-A run is {"config": ..., "train_seconds": ..., "started": ..., "rows": [...]}. Two runs are the same
+A run is {"config": ..., "train_seconds": ..., "rows": [...]}. Two runs are the same
 if their configs have the same identity; all runs of a file were computed in one environment.
 """
 
@@ -138,8 +138,10 @@ def write(path, fill):
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:  # a full disk, Ctrl-C
+    except BaseException as error:  # a full disk, Ctrl-C
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the system's message names no file
         raise
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tra_mini import MECHANISMS, GPTConfig
 from tra_mini.attention import causal
-from tra_mini.mechanisms import ALiBi, Attention, raw_distance
+from tra_mini.mechanisms import ALiBi, Attention
 from tra_mini.plots import STYLE
 
 
@@ -48,11 +48,10 @@ class CoPE(Attention):
         self.table = nn.Parameter(torch.zeros(positions, config.d_model // config.n_head))
 
     def weigh(self, scores, rows, x, q):
-        # Position: the sum of gates from j to i.
+        # Position: the sum of gates from j to i, added up from the right, where it is small.
         keep = causal(scores)
         gates = scores.sigmoid() * keep
-        counted = gates.cumsum(-1)
-        position = (counted[..., -1:] - counted + gates).clamp(0, self.table.shape[0] - 1)
+        position = gates.flip(-1).cumsum(-1).flip(-1).clamp(max=self.table.shape[0] - 1)
 
         # Its logit lies between those of the whole positions below and above.
         by_position = (q[:, :, rows] @ self.table.mT).to(scores.dtype)  # (B, H, rows, positions)
@@ -63,27 +62,47 @@ class CoPE(Attention):
 
 
 class NAPE(ALiBi):
-    """ALiBi on every other head, no distance on the rest (after Vasylenko et al. 2026)."""
+    """ALiBi with slopes 1, 1/2, 1/3, ... in the first half of the heads, no distance in the others.
+
+    In these, queries may be multiplied by a sharpness (Vasylenko et al. 2026, and their code).
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.n_far = config.n_head - config.n_head // 2  # heads without distance
 
     def slopes(self):
-        slopes = super().slopes()
-        slopes[1::2] = [0] * len(slopes[1::2])
-        return slopes
+        near = range(1, self.n_head - self.n_far + 1)
+        return [1 / h for h in near] + [0] * self.n_far
+
+    def sharpness(self, x):
+        """x (B, T, d_model) -> a factor for the queries without distance, (B, n_far, T, 1)."""
+        return x.new_ones(1)
+
+    def heads(self, x):
+        q, k, v = super().heads(x)
+        near, far = q.split((self.n_head - self.n_far, self.n_far), 1)
+        return torch.cat((near, far * self.sharpness(x)), 1), k, v
+
+
+def log_keys(x):
+    """log n at each position of x (B, T, d_model), with n counted from 2 -> (T, 1)."""
+    n = torch.arange(2, x.shape[1] + 2, device=x.device, dtype=torch.float64)
+    return n.log()[:, None].to(x.dtype)
 
 
 class SSMax(NAPE):
-    """softmax of s_h log(n_i) S_ij, n_i keys up to i, s_h learned (Nakanishi 2025); positions NAPE.
+    """softmax, sharpened by s_h log n: s_h is learned and starts at 1 (Nakanishi 2025).
 
     The sharpness grows with the number of keys, against dispersion.
     """
 
     def __init__(self, config):
         super().__init__(config)
-        self.scale = nn.Parameter(torch.full((config.n_head,), 0.43))  # as in the paper's figure 1
+        self.scale = nn.Parameter(torch.ones(self.n_far))
 
-    def weigh(self, scores, rows, x, q):
-        n = raw_distance(scores)[:, :1] + 1  # (rows, 1)
-        return super().weigh(scores * n.log() * self.scale[:, None, None], rows, x, q)
+    def sharpness(self, x):
+        return self.scale[:, None, None] * log_keys(x)
 
 
 def entmax(logits, dim=-1):
@@ -111,9 +130,23 @@ def entmax(logits, dim=-1):
 
 
 class Entmax(NAPE):
-    """1.5-entmax of S_ij, which can give a key no weight at all; positions NAPE."""
+    """1.5-entmax of S_ij, which can give a key no weight at all."""
 
     normalise = staticmethod(entmax)
+
+
+class ASEntmax(Entmax):
+    """1.5-entmax, sharpened by 1 + softplus(w_b . x) log(n)^(2 tanh(w_g . x)) (their equation)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.beta = nn.Linear(config.d_model, self.n_far, bias=False)
+        self.gamma = nn.Linear(config.d_model, self.n_far, bias=False)
+
+    def sharpness(self, x):
+        beta = F.softplus(self.beta(x)).mT[..., None]  # (B, n_far, T, 1)
+        gamma = 2 * self.gamma(x).tanh().mT[..., None]
+        return 1 + beta * log_keys(x) ** gamma
 
 
 def exponential(logits, dim=-1):
@@ -124,7 +157,8 @@ class StickBreaking(Attention):
     """A_ij = beta_ij prod over l = j+1..i-1 of (1 - beta_il), beta = sigmoid(S) (Tan et al. 2025).
 
     Only earlier keys, j < i. From the newest on, each takes its share of what is left of the
-    stick. What no key takes is silence: rows sum to less than 1.
+    stick. What no key takes is dropped, as in their equations: rows sum to less than 1. Their tests
+    give it to the query's own value, see StickBreakingWhole.
     """
 
     normalise = staticmethod(exponential)
@@ -135,6 +169,16 @@ class StickBreaking(Attention):
         log_left = F.logsigmoid(-scores) * earlier  # log(1 - beta)
         newer = log_left.flip(-1).cumsum(-1).flip(-1) - log_left  # of the keys l = j+1 ... i-1
         return F.logsigmoid(scores) + newer, earlier
+
+
+class StickBreakingWhole(StickBreaking):
+    """Stick-breaking that gives what is left of the stick to the query's own value."""
+
+    def weigh(self, scores, rows, x, q):
+        logits, earlier = super().weigh(scores, rows, x, q)
+        left = (F.logsigmoid(-scores) * earlier).sum(-1, keepdim=True)  # (B, H, rows, 1)
+        keep = causal(scores)
+        return torch.where(keep > earlier, left, logits), keep
 
 
 class LSTM(nn.Module):
@@ -158,14 +202,18 @@ MECHANISMS.update(
     cope=CoPE,
     ssmax=SSMax,
     entmax=Entmax,
+    asentmax=ASEntmax,
     stick_breaking=StickBreaking,
+    stick_breaking_whole=StickBreakingWhole,
     lstm=LSTM,
 )
 STYLE.update(
     cope=("CoPE", "#CC79A7", "D", "--"),
     sinusoidal=("sinusoidal", "#56B4E9", "P", ":"),
-    ssmax=("SSMax", "#999999", "<", "--"),
-    entmax=("entmax", "#6A3D9A", "h", "-"),
-    stick_breaking=("stick-breaking", "#8B5A2B", "*", "-."),
-    lstm=("LSTM (no attention)", "#B8A200", "X", "-."),
+    ssmax=("SSMax", "#876978", "<", "--"),
+    entmax=("entmax", "#8769D2", "h", "-"),
+    asentmax=("ASEntmax", "#B496FF", ">", "--"),
+    stick_breaking=("stick-breaking", "#873C0F", "*", "-."),
+    stick_breaking_whole=("stick-breaking, rest kept", "#96B487", "1", ":"),
+    lstm=("LSTM (no attention)", "#2D4B69", "X", "-."),
 )

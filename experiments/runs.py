@@ -4,7 +4,6 @@ A config is a dictionary that JSON can hold: the mechanism, the seed, sizes of t
 recipe of training, the task (flip-flops if none is named), and `testing`: splits, lengths, tokens.
 """
 
-import math
 import resource
 import sys
 import time
@@ -30,7 +29,7 @@ KNOWN_TASKS = {
     "published_flip_flop": published_flip_flop,
 }
 RECIPE = ("steps", "length", "batch", "learning_rate", "warmup")
-LEARNED = 0.05  # nats a read: a training that ends above it starts again
+LEARNED = 0.05  # nats a read at the training length: a training that ends above it failed
 FULL_ATTENTION = 4096  # tokens; longer sequences are tested by a model that stops early
 
 
@@ -62,8 +61,8 @@ def training_task(config):
 
 
 def model_path(config, environment):
-    """Where one start of a config is kept: a name of all that its weights depend on."""
-    settings = {name: config[name] for name in config if name not in ("testing", "starts")}
+    """Where a config's model is kept: a name of all that its weights depend on."""
+    settings = {name: config[name] for name in config if name != "testing"}
     settings["environment"] = environment
     if config.get("task") == "stdlib_bytes":
         settings["corpus"] = corpus_facts()
@@ -73,30 +72,21 @@ def model_path(config, environment):
 def train_config(config, device="cpu"):
     """The model of a config: read from .cache/models if trained before, else trained and kept.
 
-    Where it has not learned its task, by its loss at the training length alone, it starts again
-    from other weights, as often as the config allows; the start of lowest loss counts. The GPT has
-    the attributes train_seconds, started (how many starts), and path.
+    The GPT has the attributes train_seconds and path.
     """
-    environment = results.environment(device)
+    torch.set_num_threads(1)  # their number changes the last bits, and so trained weights
     recipe = {name: config[name] for name in RECIPE if name in config}
-    task = task_of(config, config.get("settings", config.get("p_ignore")))
-    best = None
-    for number in range(config["starts"]):
-        seed = config["seed"] + 1000 * number
-        path = model_path({**config, "seed": seed}, environment)
-        model = train_resumable(
-            model_config(config), training_task(config), path, seed=seed, device=device, **recipe
-        )
-        reader = on_cpu(model, device)
-        [row] = accuracy_by_length(reader, task, [config["length"]], n=256, seed=100 + seed)
-        model.loss = row["loss"]
-        model.path = path
-        if best is None or math.isnan(best.loss) or model.loss < best.loss:
-            best = model
-        if best.loss <= LEARNED:
-            break
-    best.started = number + 1
-    return best
+    path = model_path(config, results.environment(device))
+    model = train_resumable(
+        model_config(config),
+        training_task(config),
+        path,
+        seed=config["seed"],
+        device=device,
+        **recipe,
+    )
+    model.path = path
+    return model
 
 
 def on_cpu(model, device):
@@ -113,13 +103,8 @@ def sequences(length, tokens, at_most=512):
 
 def run(config, device="cpu"):
     """Trains and tests what a config describes -> the run's record, see results.py."""
-    torch.set_num_threads(1)  # their number changes the last bits, and so trained weights
     model = train_config(config, device)
-    record = {
-        "config": config,
-        "train_seconds": round(model.train_seconds, 1),
-        "started": model.started,
-    }
+    record = {"config": config, "train_seconds": round(model.train_seconds, 1)}
     if config.get("task") == "stdlib_bytes":
         record["parameters"] = model.parameter_count()
         record["corpus"] = corpus_facts()

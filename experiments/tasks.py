@@ -13,16 +13,22 @@ from tra_mini.tasks import IGNORE, READ, WRITE
 
 def check(batch, length, shortest=4):
     """Raises ValueError for an impossible shape."""
-    if batch < 1:
+    if not hasattr(batch, "__index__") or batch < 1:
         raise ValueError(f"batch is {batch}; allowed: 1 or more")
     if length < shortest or length % 2:
         raise ValueError(f"length is {length}; allowed: even numbers from {shortest}")
 
 
-def check_setting(name, given, least, most=float("inf")):
-    """Raises ValueError for a setting that is out of range."""
-    if not least <= given <= most:
-        raise ValueError(f"{name} is {given}; allowed: {least} to {most}")
+def check_number(name, number, least):
+    """Raises ValueError for a setting that is no whole number, or below the least."""
+    if not hasattr(number, "__index__") or number < least:
+        raise ValueError(f"{name} is {number}; allowed: whole numbers from {least}")
+
+
+def check_probability(name, p):
+    """Raises ValueError for a setting that is no probability."""
+    if not hasattr(p, "__float__") or not 0 <= p <= 1:
+        raise ValueError(f"{name} is {p}; allowed: 0 to 1")
 
 
 def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
@@ -32,9 +38,9 @@ def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
     register, the last reads one. Asks for the latest of the matching writes: content and recency.
     """
     K = n_registers
-    check_setting("n_registers", K, 1)
+    check_number("n_registers", K, 1)
     check(batch, length, 2 * K + 2)
-    check_setting("p_ignore", p_ignore, 0, 1)
+    check_probability("p_ignore", p_ignore)
     shape = (batch, length // 2)
 
     # Instructions, as in flip_flop, and the register that each names.
@@ -66,8 +72,8 @@ def recall(batch, length, generator, n_keys=256, n_values=16):
     """
     pairs = (length + 2) // 4
     check(batch, length)
-    check_setting("n_keys", n_keys, pairs)
-    check_setting("n_values", n_values, 2)
+    check_number("n_keys", n_keys, pairs)
+    check_number("n_values", n_values, 2)
     keys = torch.rand(batch, n_keys, generator=generator).argsort(-1)[:, :pairs]
     values = n_keys + torch.randint(n_values, (batch, pairs), generator=generator)
     order = torch.rand(batch, pairs, generator=generator).argsort(-1)[:, : length // 2 - pairs]
@@ -86,10 +92,10 @@ def copy(batch, length, generator, n_symbols=16, unique=False):
     n = length // 2 - 1
     check(batch, length)
     if unique:
-        check_setting("n_symbols", n_symbols, n)
+        check_number("n_symbols", n_symbols, n)
         symbols = torch.rand(batch, n_symbols, generator=generator).argsort(-1)[:, :n]
     else:
-        check_setting("n_symbols", n_symbols, 2)
+        check_number("n_symbols", n_symbols, 2)
         symbols = torch.randint(n_symbols, (batch, n), generator=generator)
     start = torch.full((batch, 1), n_symbols)
     tokens = torch.cat((start, symbols, start + 1, symbols), 1)
@@ -110,8 +116,8 @@ def count(batch, length, generator, modulus=5, p_reset=0.1):
     question. Asks for a sum, where attention takes a mean.
     """
     check(batch, length)
-    check_setting("modulus", modulus, 2)
-    check_setting("p_reset", p_reset, 0, 1)
+    check_number("modulus", modulus, 2)
+    check_probability("p_reset", p_reset)
     body = modulus + torch.randint(2, (batch, length - 2), generator=generator)
     reset = torch.rand(body.shape, generator=generator) < p_reset
     reset[:, 0] = True
@@ -139,8 +145,8 @@ def max_retrieval(batch, length, generator, n_levels=10, n_classes=10):
     and n_classes answers. Asks for one key among many close rivals: it measures dispersion.
     """
     check(batch, length)
-    check_setting("n_levels", n_levels, 2)
-    check_setting("n_classes", n_classes, 2)
+    check_number("n_levels", n_levels, 2)
+    check_number("n_classes", n_classes, 2)
     rows = torch.arange(batch)
     highest = torch.randint(1, n_levels, (batch,), generator=generator)
     level = torch.rand(batch, length - 2, generator=generator) * highest[:, None]

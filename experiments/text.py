@@ -105,12 +105,12 @@ def bits_per_byte(model, task, lengths, *, n, seed):
     1, 2, 3-4, 5-8, ... of them. Raises ValueError if n is below 2, or a length does not divide the
     longest.
     """
-    if n < 2:
+    if not hasattr(n, "__index__") or n < 2:
         raise ValueError(f"n is {n}; allowed: 2 or more spans")
     longest = max(lengths, default=0)
     if longest < 1 or any(length < 1 or longest % length for length in lengths):
         raise ValueError(f"lengths is {lengths}; allowed: one or more, all dividing the longest")
-    spans, _ = task(n, longest + 1, generator=torch.Generator().manual_seed(seed))
+    spans, _ = task(n, longest + 1, generator=torch.Generator().manual_seed(seed % 2**63))
 
     rows = []
     for length in lengths:

@@ -110,11 +110,11 @@ MECHANISMS.update(
     tra_low_threshold=LowThreshold,
 )
 STYLE.update(
-    contextual_only=("contextual distance only", "#0072B2", "D", "-"),
-    distance_only=("raw distance only", "#009E73", "v", "-"),
-    sparsity_raw=("removal, raw distance", "#CC79A7", "s", "--"),
-    sparsity_only=("removal only", "#E69F00", "^", ":"),
-    tra_beside_local=("half TRA, half raw distance", "#56B4E9", "p", "-"),
-    tra_annealed=("TRA, removal annealed", "#F0A080", "d", "-"),
-    tra_low_threshold=("TRA, threshold -1", "#A0A040", "3", "-."),
+    contextual_only=("contextual distance only", "#692D96", "d", "-"),
+    distance_only=("raw distance only", "#4B6900", "p", "-"),
+    sparsity_raw=("removal, raw distance", "#A52D69", "+", "--"),
+    sparsity_only=("removal only", "#968700", "2", ":"),
+    tra_beside_local=("half TRA, half raw distance", "#1E1E87", "3", "-"),
+    tra_annealed=("TRA, removal annealed", "#2D3C00", "4", "--"),
+    tra_low_threshold=("TRA, threshold -1", "#5A0F3C", "|", "-."),
 )

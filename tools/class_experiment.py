@@ -3,10 +3,11 @@
 python tools/class_experiment.py run SEED [FOLDER]     trains, writes FOLDER/class_SEED.json
 python tools/class_experiment.py merge FOLDER [OUT]    its files -> OUT/class.json and class.svg
 
-Each model gets one start here. A file's digest shows that the file arrived whole. It is no
-signature: a cheat can compute another, so run a doubtful seed again.
+A file's digest shows that the file arrived whole. It is no signature: a cheat can compute another,
+so run a doubtful seed again.
 """
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -85,30 +86,25 @@ def draw(runs, rows):
     for ax, split in zip(axes, TESTING["splits"], strict=True):
         charts.draw_lengths(ax, charts.SPLIT_TITLE[split])
         ax.set_xlabel("length (tokens)")
-        for mechanism in MECHANISMS:
+        for mechanism in reversed(MECHANISMS):
             draw_mechanism(ax, runs, rows, split, mechanism)
-    axes[0].set_ylabel("sequences without an error (share)")
+    axes[0].set_ylabel("strings without an error (share)")
     seeds = rows[0]["seeds"]
     figure.suptitle(f"The class: mean of {seeds} seeds with 95 % interval; faint lines: each seed")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
 def draw_mechanism(ax, runs, rows, split, mechanism):
     """One mechanism in one panel: a faint line a seed, then the mean and its interval."""
     label, colour, marker, line = plots.STYLE[mechanism]
-    for member_run in runs:
-        if member_run["config"]["mechanism"] == mechanism:
-            lengths, shares = charts.curve(member_run, split)
-            ax.plot(lengths, shares, color=colour, linewidth=0.8, alpha=0.45)
-
+    charts.draw_seeds(ax, runs, split, mechanism, colour, marker, line, label, statistics.fmean)
     panel = [row for row in rows if row["mechanism"] == mechanism and row["split"] == split]
     lengths = [row["length"] for row in panel]
     low = [row["low"] for row in panel]
     high = [row["high"] for row in panel]
     ax.fill_between(lengths, low, high, color=colour, alpha=0.12, linewidth=0)
-    means = [row["mean"] for row in panel]
-    ax.plot(lengths, means, color=colour, marker=marker, linestyle=line, label=label)
 
 
 def class_merge(folder, out):

@@ -45,6 +45,17 @@ def numbered(notebook):
     return exercises
 
 
+def setup_of(notebook):
+    """The source of an exercise notebook's set-up: all code before the first exercise."""
+    sources = []
+    for cell in notebook.cells:
+        if cell.source.startswith("## Exercise"):
+            break
+        if cell.cell_type == "code":
+            sources.append(cell.source)
+    return "\n\n".join(sources)
+
+
 def stub(source, number):
     """A cell's source without its solution: code that says so, or room for an answer."""
 
@@ -151,8 +162,14 @@ def restore(path, exercises=EXERCISES):
 
 
 def restore_all(folder, exercises=EXERCISES):
-    """Restores every notebook below a folder, and says what it did, a line each."""
-    for path in sorted(Path(folder).expanduser().rglob("*.ipynb")):
+    """Restores every notebook below a folder, and says what it did, a line each.
+
+    Raises ValueError if there is none.
+    """
+    paths = sorted(Path(folder).expanduser().rglob("*.ipynb"))
+    if not paths:
+        raise ValueError(f"{folder} holds no notebook")
+    for path in paths:
         if ".ipynb_checkpoints" in path.parts:
             continue
         try:
@@ -173,13 +190,12 @@ def attempt(notebook, number, answer=None, all_solutions=False):
     if str(EXERCISES) not in sys.path:
         sys.path.insert(0, str(EXERCISES))
 
-    # The cells to run: the set-up, which is the first code cell, the solutions, the check.
+    # What to run: the set-up, the solutions, the check.
     exercises = numbered(notebook)
-    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     solutions = {name: parts["solution"].source for name, parts in exercises.items()}
     if answer is not None:
         solutions[number] = answer
-    sources = [setup.source, solutions[number], exercises[number]["check"].source]
+    sources = [setup_of(notebook), solutions[number], exercises[number]["check"].source]
     if all_solutions:
         sources[1:2] = solutions.values()
 
@@ -210,12 +226,15 @@ def notebook_of_each(exercises=EXERCISES):
 
 
 def catch_table(verdict):
-    """The catch table, a line an exercise; verdict(number, source): what attempt says of it."""
-    lines = ["| exercise | wrong answers caught / tried |", "|---|---|"]
+    """The catch table, a line a notebook; verdict(number, source): what attempt says of it."""
+    cells = {}  # of each notebook's line
     for number in notebook_of_each():
         wrong = answers(number)["wrong"].values()
         caught = sum(verdict(number, source) is not None for source in wrong)
-        lines.append(f"| {number} | {caught} / {len(wrong)} |")
+        cells.setdefault(number[0], []).append(f"{number}: {caught} / {len(wrong)}")
+    lines = ["| notebook | wrong answers caught / tried |", "|---|---|"]
+    for notebook, line in cells.items():
+        lines.append(f"| 0{notebook} | {', '.join(line)} |")
     return "\n".join(lines)
 
 

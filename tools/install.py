@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def requirement():
-    """What pyproject.toml says of torch, such as "torch>=2.6"."""
+    """What pyproject.toml says of torch, such as "torch>=2.7"."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [torch] = [text for text in project["dependencies"] if text.startswith("torch")]
     return torch

@@ -1,6 +1,7 @@
 """Executes the notebooks in reading order and stores them normalised: twice leaves no difference.
 
-python tools/notebooks.py [NOTEBOOK ...]; without names, all of them, the exercises last.
+python tools/notebooks.py [NOTEBOOK ...]   without names, all of them, the exercises last
+python tools/notebooks.py setup            only writes the set-up cell below each title
 """
 
 import re
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 from tqdm import tqdm
 
-from experiments.results import write
+from experiments.results import check_writable, write
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SECONDS_A_CELL = 300
@@ -20,6 +22,21 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 KEPT = ("tags", "slideshow")  # of a cell's metadata
+
+# Where git can fetch this project, such as "https://github.com/OWNER/REPOSITORY". Once there is an
+# address, write it here and run: python tools/notebooks.py setup
+ADDRESS = ""
+MISSING = """from importlib.util import find_spec
+
+if not find_spec("tra_mini"):  # as on Colab; at home this cell does nothing
+    advice = "get the whole project, then run `make setup` and `make lab` in its folder"
+    raise ImportError(f"tra_mini is missing here: {advice}")"""
+FETCHED = """import sys
+from importlib.util import find_spec
+
+if not find_spec("tra_mini"):  # as on Colab; at home this cell does nothing
+    get_ipython().system("[ -d tra ] || git clone {address} tra")
+    sys.path.append("tra")"""
 
 
 def execute(path):
@@ -33,7 +50,12 @@ def execute(path):
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    text = nbformat.writes(normalised(notebook)) + "\n"
+    store(normalised(notebook), path)
+
+
+def store(notebook, path):
+    """Writes a notebook, whole or not at all."""
+    text = nbformat.writes(notebook) + "\n"
     write(path, lambda file: file.write(text.encode()))
 
 
@@ -53,6 +75,30 @@ def normalised(notebook):
     return notebook
 
 
+def setup_source(address=ADDRESS):
+    """The code of the set-up cell: where tra_mini is missing it fetches it, or says what to do."""
+    if address:
+        return FETCHED.format(address=address)
+    return MISSING
+
+
+def with_setup(notebook):
+    """The notebook with its set-up cell below the title; what was executed is numbered anew."""
+    cells = [cell for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])]
+    metadata = {"tags": ["setup"], "slideshow": {"slide_type": "skip"}}
+    cells.insert(1, new_code_cell(setup_source(), metadata=metadata, execution_count=1))
+    code_cells = [cell for cell in cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code_cells, 1):
+        if cell.execution_count is None:
+            continue
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
+    notebook.cells = cells
+    return normalised(notebook)
+
+
 def joined(outputs):
     """Pieces of one printed text as one: where a kernel cuts it depends on its load."""
     whole = []
@@ -65,10 +111,22 @@ def joined(outputs):
     return whole
 
 
-if __name__ == "__main__":
-    paths = [Path(name).resolve() for name in sys.argv[1:]]
-    if not paths:
-        paths = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
-    for path in tqdm(paths, unit="notebook", disable=None):
+def main(*arguments):
+    """The command line."""
+    every = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("exercises/*.ipynb"))
+    if arguments == ("setup",):
+        for path in every:
+            store(with_setup(nbformat.read(path, as_version=4)), path)
+        return
+    named = [Path(name).resolve() for name in arguments]
+    for path in tqdm(named or every, unit="notebook", disable=None):
+        check_writable(path.parent)
         execute(path)
         print("executed:", "/".join(path.parts[-2:]))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (ValueError, OSError) as error:
+        sys.exit(f"notebooks: {error}")

@@ -128,6 +128,9 @@ def page_of(path, notebook, places, exporter):
     cannot be shown.
     """
     file = places[path]
+    notebook.cells = [
+        cell for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])
+    ]
     try:
         html, _ = exporter.from_notebook_node(notebook)
         body = BeautifulSoup(html, "html.parser")

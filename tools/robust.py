@@ -27,7 +27,6 @@ MODELS = training.MODELS
 SECONDS_A_CELL = 3600
 PROCESSORS = ("default", "avx2")  # values of ATEN_CPU_CAPABILITY
 SEED = re.compile(r"((?:\bseed=|\bmanual_seed\())(\d+)\b")
-LEARNED = 0.05  # nats a read at the training length, as in experiments.runs
 SETUP = "import sys\nsys.path.insert(0, {tools!r})\nimport robust\nrobust.prepare({processor!r})"
 
 
@@ -47,7 +46,7 @@ def trained(mechanism, seed=0):
     """tra_mini.trained; raises NotLearned where the model did not learn the task."""
     model = training.trained(mechanism, seed)
     [row] = accuracy_by_length(model, training.FLIP_FLOP, [64], n=256, seed=100)
-    if row["loss"] > LEARNED:
+    if row["loss"] > runs.LEARNED:
         raise NotLearned(f"{mechanism} with seed {seed} did not learn at 64 tokens")
     return model
 

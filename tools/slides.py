@@ -9,6 +9,7 @@ Change a cell's type in JupyterLab (property inspector, Slide Type): slide, subs
 
 import importlib.util
 import re
+import shutil
 import sys
 from html import escape
 from pathlib import Path
@@ -22,6 +23,7 @@ from pages import STYLE, Exporter, read, settle
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+EXPLORER = ROOT / "figures" / "explore.html"
 NUMBERS = ("02", "03", "04", "05")
 PAGE = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
 DRAWS = re.compile(
@@ -154,8 +156,11 @@ def reveal():
     return Path(package.origin).parent / "_static" / "revealjs"
 
 
-def write_slides(folder):
-    """Writes the slides of each notebook into a folder -> their paths."""
+def write_slides(folder, explorer):
+    """Writes the slides of each notebook into a folder -> their paths.
+
+    explorer: the address of figures/explore.html as seen from there, for links to it.
+    """
     scripts = reveal()
     fixed = {
         "style": STYLE,
@@ -170,9 +175,12 @@ def write_slides(folder):
         body = BeautifulSoup(render(path, exporter), "html.parser")
         settle(body, NOTEBOOKS)
         for link in body.select("a[href]"):
+            file, _, situation = link["href"].partition("#")
             if "anchor-link" in link.get("class", []):
                 link.decompose()
-            elif not link["href"].startswith("http"):
+            elif (NOTEBOOKS / file).resolve() == EXPLORER:
+                link["href"] = f"{explorer}#{situation}"
+            elif not file.startswith("http"):
                 link.unwrap()  # to other files, which are not beside the slides
         page = folder / path.with_suffix(".html").name
         text = PAGE.substitute(fixed, title=escape(body.h1.get_text()), slides=body)
@@ -195,11 +203,17 @@ def main(*arguments):
                 print(f"{path.name}: {mark(notebook)} cells marked")
                 path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         case [] | [_]:
-            for page in write_slides(Path(*arguments or [ROOT / "slides"])):
+            folder = Path(*arguments or [ROOT / "slides"])
+            pages = write_slides(folder, EXPLORER.name)
+            shutil.copy(EXPLORER, folder)
+            for page in pages:
                 print(f"{page}: open it in a browser; S shows the notes")
         case _:
             raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except OSError as error:
+        sys.exit(f"slides: {error}")

@@ -72,7 +72,7 @@ def write_site(folder):
 
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(EXPLORER, folder)
-    slides = write_slides(folder / "slides")
+    slides = write_slides(folder / "slides", "../explore.html")
     index = front(notebooks, minutes, exercises, slides, results)
     for chapters in (notebooks, exercises):
         for number, page in enumerate(chapters):
@@ -249,7 +249,7 @@ def main(*arguments):
             sys.exit(__doc__)
     try:
         print(f"{write_site(folder)}: open it in a browser, no network needed")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"website: {error}")
 
 

@@ -28,7 +28,7 @@ def accuracy_by_length(model, task, lengths, *, n, seed):
     """
     rows = []
     for length in lengths:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + length) % 2**63)
         batch = max(1, TOKENS_AT_ONCE // length)
         exact = right = reads = nats = 0
         for done in range(0, n, batch):

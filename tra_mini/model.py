@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import func, nn
 
 from tra_mini.mechanisms import MECHANISMS
 
@@ -16,14 +16,15 @@ class GPTConfig:
     vocab_size: int = 5
     mechanism: str = "tra"  # a name in MECHANISMS
     n_layer: int = 2
-    n_head: int = 4
+    n_head: int = 8
     d_model: int = 64
 
     def __post_init__(self):
-        if self.mechanism not in MECHANISMS:
+        if self.mechanism not in list(MECHANISMS):
             raise ValueError(f"mechanism is {self.mechanism!r}; allowed: {', '.join(MECHANISMS)}")
         sizes = (self.vocab_size, self.n_layer, self.n_head, self.d_model)
-        if min(sizes) < 1 or self.d_model % (2 * self.n_head):
+        whole = all(hasattr(size, "__index__") and size >= 1 for size in sizes)
+        if not whole or self.d_model % (2 * self.n_head):
             raise ValueError(f"{self}; allowed: 1 or more, and d_model a multiple of 2 * n_head")
 
 
@@ -60,14 +61,13 @@ class GPT(nn.Module):
 
     def forward(self, tokens, return_weights=False):
         """tokens (B, T) -> logits (B, T, vocab_size).
-
         With return_weights, also a list with the attention weights (B, H, T, T) of each layer.
         """
         if tokens.ndim != 2 or tokens.numel() == 0 or tokens.dtype != torch.long:
             given = f"{tokens.dtype} {tuple(tokens.shape)}"
             raise ValueError(f"tokens is {given}; allowed: int64 (B, T), neither 0")
-        low, high = tokens.aminmax()
-        if not torch.compiler.is_compiling() and (low < 0 or high >= self.config.vocab_size):
+        low, high = (0, 0) if torch.compiler.is_compiling() else func.debug_unwrap(tokens).aminmax()
+        if low < 0 or high >= self.config.vocab_size:
             raise ValueError(f"tokens are {low}..{high}; allowed: 0..{self.config.vocab_size - 1}")
 
         x = self.embedding(tokens)  # (B, T, d_model)

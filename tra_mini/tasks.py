@@ -14,9 +14,9 @@ def flip_flop(batch, length, p_ignore, generator):
     Returns tokens (batch, length), and scored (batch, length) bool: True where the NEXT token is
     the bit of a read. Raises ValueError for an argument out of range.
     """
-    if batch < 1 or length < 4 or length % 2:
+    if not hasattr(batch, "__index__") or batch < 1 or length < 4 or length % 2:
         raise ValueError(f"batch is {batch}, length {length}; allowed: from 1, even from 4")
-    if not 0 <= p_ignore <= 1:
+    if not hasattr(p_ignore, "__float__") or not 0 <= p_ignore <= 1:
         raise ValueError(f"p_ignore is {p_ignore}; allowed: 0 to 1")
     shape = (batch, length // 2)
 

@@ -17,7 +17,7 @@ MODELS = Path(__file__).resolve().parents[1] / ".cache" / "models"
 FLIP_FLOP = partial(flip_flop, p_ignore=0.8)
 
 
-def learning_rate_at(step, steps, peak, warmup=50):
+def learning_rate_at(step, steps, peak, warmup=200):
     """Linear warm-up, then half a cosine down to zero."""
     rise = min(1, (step + 1) / warmup) if warmup else 1
     return peak * rise * (1 + math.cos(math.pi * step / steps)) / 2
@@ -55,9 +55,9 @@ def train(config, task, *, steps=1000, seed=0, length=64, batch=16, learning_rat
 
     The same arguments, thread count and machine give the same weights to the bit.
     """
-    if steps < 1 or not learning_rate > 0 or not 0 <= seed < 2**32:
+    if steps < 1 or not 0 < learning_rate <= 1 or not 0 <= seed < 2**32:
         given = f"steps is {steps}, learning_rate {learning_rate}, seed {seed}"
-        raise ValueError(f"{given}; allowed: from 1, above 0, 0 to 2^32 - 1")
+        raise ValueError(f"{given}; allowed: from 1, above 0 to 1, 0 to 2^32 - 1")
     model, optimizer, generator = start(config, seed)
     for step in tqdm(range(steps), disable=None):  # None: a bar on a terminal only
         tokens, scored = task(batch, length, generator=generator)
@@ -66,9 +66,7 @@ def train(config, task, *, steps=1000, seed=0, length=64, batch=16, learning_rat
 
 
 def trained(mechanism, seed=0):
-    """The notebooks' flip-flop model: read from .cache/models, or trained now and kept there.
-    Not every seed of TRA learns the task (figures/README.md); accuracy_by_length tells.
-    """
+    """The notebooks' flip-flop model: read from .cache/models, or trained now and kept there."""
     config = GPTConfig(mechanism=mechanism)
     digest = hashlib.sha256(f"{config} {torch.__version__} {torch.get_num_threads()}".encode())
     path = MODELS / f"{mechanism}-{seed}-{digest.hexdigest()[:8]}.pt"
@@ -77,8 +75,8 @@ def trained(mechanism, seed=0):
         model.load_state_dict(torch.load(path, weights_only=True))
         return model.eval()
 
+    path.parent.mkdir(parents=True, exist_ok=True)  # fails, if it does, before the training
     model = train(config, FLIP_FLOP, seed=seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")  # renamed when whole: nobody reads half a file
     torch.save(model.state_dict(), beside)
     beside.replace(path)

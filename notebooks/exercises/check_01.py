@@ -11,42 +11,42 @@ from tra_mini import decode, flip_flop
 
 @check
 def exercise_1_1(hard_string):
-    """A legal flip-flop string of 16 tokens whose last read two half-right readers get wrong."""
+    """A legal flip-flop string of 16 tokens whose last read two readers get wrong."""
     text = call(hard_string)
     if not isinstance(text, str):
-        raise Wrong(f"hard_string returns {type(text).__name__}; expected: a text like 'w1i0i1r1'")
+        raise Wrong(f"hard_string returns {type(text).__name__}; expected: a str like 'w1i0i1r1'")
     if len(text) != 16:
         raise Wrong(f"{text!r} has {len(text)} tokens; expected: 16")
-    orders = [text[place : place + 2] for place in range(0, 16, 2)]
-    for order in orders:
-        if order[0] not in "wri" or order[1] not in "01":
-            raise Wrong(f"{order!r} is no order; expected: one of w, r, i, and then a bit")
-    if orders[0][0] != "w" or orders[-1][0] != "r":
-        raise Wrong("the first order must be a write, the last a read")
+    pairs = [text[place : place + 2] for place in range(0, 16, 2)]
+    for pair in pairs:
+        if pair[0] not in "wri" or pair[1] not in "01":
+            raise Wrong(f"{pair!r} is not legal; expected: an instruction (w, r or i), then a bit")
+    if pairs[0][0] != "w" or pairs[-1][0] != "r":
+        raise Wrong("the first instruction must be a write, the last a read")
     stored = None
     votes = 0  # above 0: more ones, below 0: more zeros
-    for place, (letter, bit) in enumerate(orders):
-        if letter == "r" and bit != stored:
-            raise Wrong(f"order {place + 1}, 'r{bit}', is not the bit of the latest write")
-        if letter == "w":
+    for place, (instruction, bit) in enumerate(pairs):
+        if instruction == "r" and bit != stored:
+            raise Wrong(f"instruction {place + 1}, 'r{bit}': not the bit of the latest write")
+        if instruction == "w":
             stored = bit
-        if letter != "i" and place < 7:
+        if instruction != "i" and place < 7:
             votes += 2 * int(bit) - 1
     if votes == 0:
-        raise Wrong("content only: the bits after w and r are in a tie, which is not an error")
+        raise Wrong("content only: the bits after w and r are tied, and a tie is no error")
     if (votes > 0) == (stored == "1"):
-        raise Wrong("content only: the majority of the bits after w and r gives the right answer")
-    if orders[-2][1] == stored:
-        raise Wrong("recency only: the bit just before the last read is the right answer")
+        raise Wrong("content only: the majority of the bits after w and r is the correct answer")
+    if pairs[-2][1] == stored:
+        raise Wrong("recency only: the bit just before the last read is the correct answer")
 
 
 def steps_by_loop(text):
-    """How far back each read's written bit stands, in tokens; 0 where no read stands."""
+    """How many tokens back each read's written bit is; 0 where there is no read."""
     steps = [0] * len(text)
-    for position, letter in enumerate(text):
-        if letter == "w":
+    for position, token in enumerate(text):
+        if token == "w":
             written = position + 1
-        if letter == "r":
+        if token == "r":
             steps[position] = position - written
     return steps
 
@@ -64,9 +64,9 @@ def exercise_1_2(steps_back):
         tokens, _ = flip_flop(batch, length, 0.4, generator)
         lines[batch, length] = lines_run(steps_back, tokens)
     if lines[4, 512] > lines[4, 32] + 100:
-        raise Wrong("a loop over positions: 512 tokens take more lines of Python than 32 do")
+        raise Wrong("a loop over positions: 512 tokens take more lines of Python than 32")
     if lines[64, 32] > lines[4, 32] + 30:
-        raise Wrong("a loop over strings: 64 of them take more lines of Python than 4 do")
+        raise Wrong("a loop over strings: 64 strings take more lines of Python than 4")
 
 
 def check_steps(steps_back, tokens, seed):
@@ -88,16 +88,16 @@ def about_steps(text, position, steps):
         shown = f"a string of {len(text)} tokens"
     where = f"in {shown}, position {position}: {steps}"
     if text[position] != "r":
-        return f"{where}; no read stands there, so 0 was expected"
+        return f"{where}; there is no read, so 0 was expected"
     if steps <= 0:
-        return f"{where}; a read's written bit stands before it"
+        return f"{where}; a read's written bit comes before it"
     if steps > position:
-        return f"{where} steps back nothing stands"
+        return f"{where} steps back there is no token"
     place = position - steps
     if text[place] not in "01":
-        return f"{where} steps back stands {text[place]!r}; count to the bit, not to its letter"
-    order = text[place - 1 : place + 1]
-    return f"{where} steps back stands the bit of {order!r}, not of the latest write"
+        return f"{where} steps back is {text[place]!r}; count to the bit, not to its instruction"
+    pair = text[place - 1 : place + 1]
+    return f"{where} steps back is the bit of {pair!r}, not of the latest write"
 
 
 def neighbours_by_loop(u):
@@ -105,11 +105,11 @@ def neighbours_by_loop(u):
     T, D = u.shape[-2:]
     turned = torch.zeros_like(u)
     for i in range(T):
-        for m in range(D // 2):
-            angle = i * 10000 ** (-2 * m / D)
-            a, b = u[..., i, 2 * m], u[..., i, 2 * m + 1]
-            turned[..., i, 2 * m] = a * math.cos(angle) - b * math.sin(angle)
-            turned[..., i, 2 * m + 1] = a * math.sin(angle) + b * math.cos(angle)
+        for p in range(D // 2):
+            angle = i * 10000 ** (-2 * p / D)
+            a, b = u[..., i, 2 * p], u[..., i, 2 * p + 1]
+            turned[..., i, 2 * p] = a * math.cos(angle) - b * math.sin(angle)
+            turned[..., i, 2 * p + 1] = a * math.sin(angle) + b * math.cos(angle)
     return turned
 
 
@@ -124,13 +124,13 @@ def exercise_1_3(rotate_neighbours):
         for dtype in (torch.float32, torch.float64):
             u = torch.randn(shape, generator=generator, dtype=dtype)
             if not same(turn(rotate_neighbours, u), neighbours_by_loop(u)):
-                raise Wrong(f"right for a shape of (2, 3, 20, 8), not for {shape}, {dtype}")
+                raise Wrong(f"correct for shape (2, 3, 20, 8), but not for {shape}, {dtype}")
 
     u = torch.randn(6, 8, generator=generator, requires_grad=True)
     pull = torch.randn(6, 8, generator=generator)
     [gradient] = gradients(call(rotate_neighbours, u), pull, [u])
     if not same(neighbours_by_loop(gradient), pull):  # pull turned back: turning restores it
-        raise Wrong(f"the numbers are right, their gradient is not (seed {seed})")
+        raise Wrong(f"the numbers are correct, but their gradient is not (seed {seed})")
 
 
 def check_turn(rotate_neighbours, u, seeded):
@@ -138,31 +138,31 @@ def check_turn(rotate_neighbours, u, seeded):
     expected = neighbours_by_loop(u)
     turned = turn(rotate_neighbours, u)
     if same(turned.sort(-1).values, expected.sort(-1).values) and not same(turned, expected):
-        raise Wrong("right numbers in wrong places: those of pair m belong at 2m and 2m + 1")
+        raise Wrong("correct numbers in wrong places: those of pair p belong at 2p and 2p + 1")
     if not same(turned[..., 0, :], u[..., 0, :]):
-        raise Wrong("position 0 is turned by the angle 0: its numbers stay as they are" + seeded)
+        raise Wrong("position 0 is turned by the angle 0, so its numbers must not change" + seeded)
     if not same(turned.norm(dim=-1), u.norm(dim=-1)):
-        raise Wrong("a turn keeps lengths; the length of a vector changed" + seeded)
-    for m in range(4):  # a vector that lies in one pair stays in it
-        pair = slice(2 * m, 2 * m + 2)
+        raise Wrong("turning a vector must not change its length" + seeded)
+    for p in range(4):  # a vector that lies in one pair stays in it
+        pair = slice(2 * p, 2 * p + 2)
         alone = torch.zeros(20, 8, dtype=torch.float64)
         alone[:, pair] = u[0, 0, :, pair]
         inside = turn(rotate_neighbours, alone)[:, pair]
         if not same(inside.norm(dim=-1), alone.norm(dim=-1)):
-            raise Wrong(f"numbers {2 * m} and {2 * m + 1} must be a pair of their own")
+            raise Wrong(f"numbers {2 * p} and {2 * p + 1} must form a pair")
     q = turn(rotate_neighbours, u[0, 0, :1].repeat(20, 1))  # the same query everywhere
     k = turn(rotate_neighbours, u[0, 1, :1].repeat(20, 1))
     S = q @ k.mT
     if not same(S[1:, 1:], S[:-1, :-1]):
-        raise Wrong("a score must depend on the distance i - j alone, not on i" + seeded)
-    for m in range(4):
-        pair = slice(2 * m, 2 * m + 2)
+        raise Wrong("a score must depend only on the distance i - j, not on i" + seeded)
+    for p in range(4):
+        pair = slice(2 * p, 2 * p + 2)
         if not same(turned[..., pair], expected[..., pair]):
-            raise Wrong(f"pair {m} is turned by another angle than the formula says" + seeded)
+            raise Wrong(f"pair {p} is not turned by the angle of the formula" + seeded)
 
 
 def turn(rotate_neighbours, u):
-    """What the student's function makes of u, if it is a tensor of that shape."""
+    """What the student's function returns for u, if it is a tensor of that shape."""
     turned = tensor(call(rotate_neighbours, u), u.shape, "rotate_neighbours(u)")
     if not turned.is_floating_point():
         raise Wrong(f"rotate_neighbours(u) is {turned.dtype}; expected: floating point")
@@ -179,7 +179,7 @@ def models(generator):
     table = torch.randn(5, 5, generator=generator)
 
     def past(tokens):
-        """The mean of what came so far."""
+        """The mean of the tokens so far."""
         x = table[tokens]
         return x.cumsum(1) / torch.arange(1, tokens.shape[1] + 1)[:, None]
 
@@ -188,7 +188,7 @@ def models(generator):
         return lambda tokens: past(tokens) + size * table[tokens].sum(1, keepdim=True).sin()
 
     def later(steps, size=1.0):
-        """Adds this size to the output of the token that stands so many places later."""
+        """Adds this size to the output of the token so many places later."""
 
         def model(tokens):
             outputs = past(tokens)
@@ -215,8 +215,8 @@ def models(generator):
 
     kinds = [
         ("sees only the past", past, False),
-        ("sees only the past, and is rounded (by 1e-7)", rounding(1e-7), False),
-        ("sees only the past, and is rounded (by 0.00008)", rounding(4e-5), False),
+        ("sees only the past, with rounding of 1e-7", rounding(1e-7), False),
+        ("sees only the past, with rounding of 0.00008", rounding(4e-5), False),
         ("has no causal mask", softmax_over_all, True),
         ("looks one token ahead", later(1), True),
         ("looks one token ahead, weakly (by 0.0002)", later(1, 2e-4), True),
@@ -235,6 +235,6 @@ def exercise_1_4(leaks):
     for what, model, leaking in models(generator):
         verdict = boolean(call(leaks, model), "leaks(model)")
         if verdict and not leaking:
-            raise Wrong(f"a model that {what} is called leaking (seed {seed})")
+            raise Wrong(f"a model that {what} is said to leak (seed {seed})")
         if leaking and not verdict:
-            raise Wrong(f"a model that {what} passes as causal (seed {seed})")
+            raise Wrong(f"a model that {what} is said not to leak (seed {seed})")

@@ -7,12 +7,12 @@ from checking import Wrong, call, check, fresh, gradients, tensor, whole
 
 
 def most_keys_by_loop(gap, share):
-    """Adds useless keys one by one as long as the useful one keeps its share."""
-    useful = math.exp(gap)
-    useless = 0
-    while useful / (useful + useless + 1) >= share:
-        useless += 1
-    return useless + 1
+    """Adds irrelevant keys one by one as long as the relevant one keeps its share."""
+    relevant = math.exp(gap)
+    irrelevant = 0
+    while relevant / (relevant + irrelevant + 1) >= share:
+        irrelevant += 1
+    return irrelevant + 1
 
 
 @check
@@ -22,66 +22,66 @@ def exercise_2_1(most_keys):
     pairs = [(0.0, 0.9), (0.0, 0.5), (0.0, 0.3), (1.0, 0.9), (5.0, 0.5), (12.0, 0.5)]
     for gap, share in torch.rand(20, 2, generator=generator, dtype=torch.float64).tolist():
         pair = 6 * gap, 0.2 + 0.7 * share
-        useless = math.exp(pair[0]) * (1 / pair[1] - 1)
-        if abs(useless - round(useless)) > 0.01:  # else rounding might decide
+        irrelevant = math.exp(pair[0]) * (1 / pair[1] - 1)
+        if abs(irrelevant - round(irrelevant)) > 0.01:  # else rounding might decide
             pairs.append(pair)
     for gap, share in pairs:
         where = f"gap {gap:.3f}, share {share:.3f}, seed {seed}"
         n = whole(call(most_keys, gap, share), f"most_keys(gap, share) with {where},")
         expected = most_keys_by_loop(gap, share)
         if n < 1:
-            raise Wrong(f"{n} keys: the useful one is among them, so at least 1 ({where})")
+            raise Wrong(f"n = {n}: the relevant key counts, so n is at least 1 ({where})")
         if n > expected:
             weight = 1 / (1 + (n - 1) * math.exp(-gap))
-            raise Wrong(f"{n} is too many: it has {weight:.4f} then ({where})")
+            raise Wrong(f"n = {n} is too large: the relevant key has {weight:.4f} ({where})")
         if n < expected:
             weight = 1 / (1 + n * math.exp(-gap))
-            raise Wrong(f"{n} is too few: it has {weight:.4f} with one more ({where})")
+            raise Wrong(f"n = {n} is too small: with one more it has {weight:.4f} ({where})")
 
 
-def longer_row(weights, useful, times):
-    """The useful key's weight after every other key of a row was really repeated, by loops."""
+def longer_row(weights, relevant, times):
+    """The relevant key's weight after every other key of a row was really repeated, by loops."""
     crowd = 0.0
     for _ in range(times):
         for j, weight in enumerate(weights):
-            if j != useful:
+            if j != relevant:
                 crowd += weight
-    return weights[useful] / (weights[useful] + crowd)
+    return weights[relevant] / (weights[relevant] + crowd)
 
 
 @check
 def exercise_2_2(forecast):
-    """Rows of random scores in each shape, with every useless key repeated; then extreme rows."""
+    """Random rows in each shape, with every irrelevant key repeated; then extreme rows."""
     generator, seed = fresh()
     for shape in ((63,), (9,), (4, 9), (2, 4, 9), (2, 1, 3, 7), (5, 2)):
         scores = 2 * torch.randn(shape, generator=generator)
         weights = scores.softmax(-1)
         last = shape[-1] - 1
-        for useful, times in ((1, 1), (1, 2), (0, 3), (last, 16), (last // 2, 100)):
-            where = f"weights {shape}, useful {useful}, times {times}, seed {seed}"
-            answer = call(forecast, weights, useful, times)
+        for relevant, times in ((1, 1), (1, 2), (0, 3), (last, 16), (last // 2, 100)):
+            where = f"weights {shape}, relevant {relevant}, times {times}, seed {seed}"
+            answer = call(forecast, weights, relevant, times)
             answer = tensor(answer, shape[:-1], f"forecast(...) for weights {shape}")
             for row, after in zip(weights.view(-1, last + 1).tolist(), answer.flatten().tolist()):
-                check_forecast(row, useful, times, after, where)
+                check_forecast(row, relevant, times, after, where)
 
-    rows = torch.eye(3)  # the useful key has no weight, all of it, none
+    rows = torch.eye(3)  # the relevant key has no weight, all of it, none
     answer = tensor(call(forecast, rows, 1, 10), (3,), "the forecast for rows of 1 and 0")
     if not close(answer, rows[:, 1]):
-        raise Wrong("a useful key that has all the weight, or none of it, does not change")
+        raise Wrong("a relevant key with all of the weight, or none of it, does not change")
 
 
-def check_forecast(row, useful, times, after, where):
+def check_forecast(row, relevant, times, after, where):
     """One row's forecast against the longer row."""
-    before = row[useful]
-    expected = longer_row(row, useful, times)
+    before = row[relevant]
+    expected = longer_row(row, relevant, times)
     if times == 1 and not math.isclose(after, before, rel_tol=1e-3):
-        raise Wrong(f"with times 1 nothing changes, but {before:.4f} does ({where})")
+        raise Wrong(f"with times 1 nothing changes, yet {before:.4g} became {after:.4g} ({where})")
     if not 0 <= after <= before + 1e-6:
-        raise Wrong(f"{before:.4f} becomes {after:.4f}: not between 0 and it ({where})")
+        raise Wrong(f"{before:.4g} becomes {after:.4g}: it must stay between 0 and that ({where})")
     if after > expected + 1e-3 * expected:
-        raise Wrong(f"from {before:.4f} to {after:.4f} is too large ({where})")
+        raise Wrong(f"from {before:.4g} to {after:.4g} is too large a weight ({where})")
     if after < expected - 1e-3 * expected:
-        raise Wrong(f"from {before:.4f} to {after:.4f} is too small ({where})")
+        raise Wrong(f"from {before:.4g} to {after:.4g} is too small a weight ({where})")
 
 
 def silence_by_loop(scores):
@@ -129,7 +129,7 @@ def exercise_2_3(softmax_or_silence):
         if not close(weights.sum(-1), expected.sum(-1)):
             raise Wrong(f"a row does not sum to what the formula gives ({where})")
         if not close(weights, expected):
-            raise Wrong(f"the rows sum to the right numbers, but weights are wrong ({where})")
+            raise Wrong(f"the rows have the correct sums, but wrong weights ({where})")
 
         pull = torch.randn(shape, generator=generator)
         scores.requires_grad_()
@@ -138,7 +138,7 @@ def exercise_2_3(softmax_or_silence):
             raise Wrong(f"the gradient is not finite ({where})")
         slope = expected * (pull - (expected * pull).sum(-1, keepdim=True))
         if not torch.allclose(gradient.double(), slope, atol=2e-3):
-            raise Wrong(f"the weights are right, their gradient is not ({where})")
+            raise Wrong(f"the weights are correct, but their gradient is not ({where})")
 
 
 def close(ours, theirs):

@@ -12,7 +12,7 @@ MECHANISMS = ("nope", "alibi", "fox")
 
 
 def ratios(mechanism, between, scores):
-    """Of the weights, by loops: latest written bit over the token before the read, over the older.
+    """Two ratios of weights, by loops: the latest written bit over the nearest key, over the older.
 
     The keys: the older bit, w, the latest bit, so many ignored tokens between, and the read.
     """
@@ -40,7 +40,7 @@ def exercise_3_1(factors):
         after = ratios(name, 16, scores)
         for place, other in enumerate(("nearest", "older")):
             factor = after[place] / before[place]
-            told = f"{name}, latest over {other}: a factor of {pair[place]:g}"
+            told = f"{name}, latest over {other}: the factor {pair[place]:g}"
             if pair[place] > 1.01 * factor:
                 raise Wrong(f"{told} is too large")
             if pair[place] < factor / 1.01:
@@ -48,12 +48,12 @@ def exercise_3_1(factors):
 
 
 def older_over_latest(slope, spacing):
-    """All older writes together, in units of the latest: a sum over 4,000 of them."""
+    """What 4,000 older writes weigh together, in units of the latest."""
     return torch.exp(-slope * spacing * torch.arange(1, 4001, dtype=torch.float64)).sum().item()
 
 
 def overruled(slope, gap, farthest):
-    """The first distance up to farthest at which a token before the read wins; None if none."""
+    """The first distance up to farthest at which the token before the read wins, or None."""
     lead = [(r, gap - slope * r + slope * 1) for r in range(1, farthest + 1)]
     return next((r for r, one in lead if one < 0), None)
 
@@ -75,21 +75,21 @@ def exercise_3_2(slope_window):
     for gap, spacing, farthest in torch.rand(5, 3, generator=generator).tolist():
         triples.append((2 + 6 * gap, round(2 + 38 * spacing), round(20 + 400 * farthest)))
     for gap, spacing, farthest in triples:
-        right_low = bisect(lambda m, s=spacing: older_over_latest(m, s) <= 1)
-        right_high = bisect(lambda m, g=gap, r=farthest: overruled(m, g, r) is not None)
+        true_low = bisect(lambda m, s=spacing: older_over_latest(m, s) <= 1)
+        true_high = bisect(lambda m, g=gap, r=farthest: overruled(m, g, r) is not None)
         name = f"slope_window({gap:.2f}, {spacing}, {farthest})"
         low, high = numbers(call(slope_window, gap, spacing, farthest), 2, name)
         end = f"{name}, seed {seed}: "
-        if not math.isclose(low, right_low, rel_tol=2e-4):
-            if low > right_low:
-                raise Wrong(end + f"a flatter slope than the low end, {low:.5f}, would still do")
+        if not math.isclose(low, true_low, rel_tol=2e-4):
+            if low > true_low:
+                raise Wrong(end + f"{low:.5f} is not the flattest slope; a flatter one would do")
             older = older_over_latest(max(low, 0.0), spacing)
-            raise Wrong(end + f"slope {low:.5f}: older writes weigh {older:.5g} to the latest's 1")
-        if not math.isclose(high, right_high, rel_tol=2e-4):
+            raise Wrong(end + f"slope {low:.5f}: older writes weigh {older:.5g} times the latest")
+        if not math.isclose(high, true_high, rel_tol=2e-4):
             r = overruled(high, gap, farthest)
             if r is None:
-                raise Wrong(end + f"a steeper slope than the high end, {high:.5f}, would still do")
-            raise Wrong(end + f"slope {high:.5f} overrules a relevant key at distance {r}")
+                raise Wrong(end + f"{high:.5f} is not the steepest slope; a steeper one would do")
+            raise Wrong(end + f"slope {high:.5f} lets a relevant key at distance {r} lose")
 
 
 def fading(log_forget, j, i):
@@ -99,7 +99,7 @@ def fading(log_forget, j, i):
 
 @check
 def exercise_3_3(gates):
-    """Short strings, then long ones, dense and sparse: older writes gone, the latest untouched."""
+    """Short and long strings, dense and sparse: older writes faded, the latest untouched."""
     generator, seed = fresh()
     texts = ["w0w1r", "w1w1r", "w0i1w1i0i1r", "w1r1r1w0i1r", "w1i0w1r", "w0w0w0w1r", "w1w0w1r", "w"]
     strings = [encode(text) for text in texts]
@@ -111,40 +111,40 @@ def exercise_3_3(gates):
         log_forget = tensor(call(gates, tokens), tokens.shape, "gates(tokens)").double()
         if not log_forget.isfinite().all() or (log_forget > 0).any():
             low, high = log_forget.min(), log_forget.max()
-            raise Wrong(f"log f must be finite and at most 0; yours: {low:g} ... {high:g}")
+            raise Wrong(f"log f must be finite and at most 0; yours is {low:g} to {high:g}")
         for cut in range(1, len(tokens), max(1, len(tokens) // 8)):
             start = tensor(call(gates, tokens[:cut]), (cut,), "gates(tokens)").double()
             if not torch.allclose(start, log_forget[:cut], rtol=1e-4, atol=1e-7):
-                raise Wrong(f"a gate changes when later tokens are cut off: at {cut}, {where}")
+                raise Wrong(f"a gate changes when the string is cut off at {cut}, {where}")
         check_reads(tokens.tolist(), log_forget.tolist(), where)
     for instructions in ("i0i1", "r1", "i0r1", "r1i1i0i1"):
         check_cost(gates, instructions)
 
 
 def check_cost(gates, instructions):
-    """Wrong if repeating them after a write keeps lowering the written bit."""
+    """Raises Wrong if repeating the instructions after a write keeps lowering the written bit."""
     tokens = encode("w1" + 400 * instructions)
     log_forget = tensor(call(gates, tokens), tokens.shape, "gates(tokens)").double()
     half = len(tokens) // 2
-    cost = -log_forget[half:].mean().item()  # for each token, once it goes on and on
+    cost = -log_forget[half:].mean().item()  # of each further token
     lost = -log_forget[2:].sum().item()
     if lost > 0.1001 or cost * 10**6 > 0.1:
         raise Wrong(
-            f"after 'w1' come {len(tokens) - 2} tokens, {instructions!r} again and again, and the"
-            f" written bit has lost {lost:.2g}: in a string of any length that must stay below 0.1"
+            f"after 'w1' and {len(tokens) - 2} tokens, {instructions!r} again and again, its bit"
+            f" has lost {lost:.2g}; in a string of any length the loss must stay below 0.1"
         )
 
 
 def check_reads(tokens, log_forget, where):
-    """Wrong if a read does not prefer the latest write, or if what follows that took some off."""
+    """Raises Wrong if a read does not prefer the latest write, or if that lost too much."""
     for i, token in enumerate(tokens):
         if token != READ:
             continue
         written = [j + 1 for j in range(i) if tokens[j] == WRITE]
         latest = fading(log_forget, written[-1], i)
         if latest < -0.1001:
-            lost = f"the latest written bit, at {written[-1]}, has lost {-latest:.3g}"
-            raise Wrong(f"{where}: for the read at {i} {lost} of its lead over its neighbour")
+            lost = f"the latest written bit, at {written[-1]}, has lost {-latest:.3g} of its lead"
+            raise Wrong(f"{where}: for the read at {i} {lost}")
         for j in written[-2:-1]:  # the one before it; still older ones have lost no less
             factor = math.exp(min(latest - fading(log_forget, j, i), 99))
             if factor < 999:

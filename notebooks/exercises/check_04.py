@@ -14,8 +14,8 @@ def table_scores():
     """S of TEXT, as rows of j <= i: its vectors are those of notebook 04."""
     root = math.sqrt(2)
     rows = []
-    for i, letter in enumerate(TEXT):
-        query = (root, 0) if letter in "01" else (0, root)
+    for i, token in enumerate(TEXT):
+        query = (root, 0) if token in "01" else (0, root)
         rows.append([])
         for j in range(i + 1):
             written = TEXT[j] in "01" and TEXT[j - 1] == "w"
@@ -27,18 +27,18 @@ def table_scores():
 
 @check
 def exercise_4_1(drawing):
-    """A text drawn by hand: who survives, and at which distance."""
+    """A string drawn by hand: which keys survive, and at which distance."""
     scores = table_scores()
     rows = call(drawing)
     if not isinstance(rows, list | tuple) or not all(isinstance(row, str) for row in rows):
-        raise Wrong("drawing() must return a list of texts, one for each row")
+        raise Wrong("drawing() must return a list of strings, one for each row")
     if len(rows) != len(TEXT):
         raise Wrong(f"the drawing has {len(rows)} rows; expected: {len(TEXT)}, one for each query")
     for i, (row, S) in enumerate(zip(rows, scores, strict=True)):
         where = f"row {i} ({TEXT[i]!r})"
         if len(row) != i + 1:
             raise Wrong(
-                f"{where} has {len(row)} characters; a query sees keys 0 to {i}, itself too"
+                f"{where} has {len(row)} characters; a query sees keys 0 to {i}, itself included"
             )
         if not all(character == "." or character.isdecimal() for character in row):
             raise Wrong(f"{where} is {row!r}; allowed: dots and digits")
@@ -47,14 +47,14 @@ def exercise_4_1(drawing):
                 raise Wrong(f"{where}: key {j} has a score of exactly 0, and 0 is not above 0")
             if (row[j] != ".") != (score > 0):
                 done = "removed" if row[j] == "." else "kept"
-                raise Wrong(f"{where}: key {j} was {done}; look at the sign of its score again")
+                raise Wrong(f"{where}: you {done} key {j}; look at the sign of its score again")
         kept = [int(character) for character in row if character != "."]
         if kept and kept[-1] != 1:
-            raise Wrong(f"{where}: its nearest survivor is counted as {kept[-1]}; c counts itself")
+            raise Wrong(f"{where}: its nearest survivor is at {kept[-1]}; c counts the key itself")
         if kept != sorted(kept, reverse=True) or len(set(kept)) != len(kept):
-            raise Wrong(f"{where}: distances must grow from the query backwards")
+            raise Wrong(f"{where}: distances must grow from the query back")
         if kept != list(range(len(kept), 0, -1)):
-            raise Wrong(f"{where}: its survivors are right; count survivors only, not tokens")
+            raise Wrong(f"{where}: its survivors are correct; but count only survivors, not tokens")
 
 
 def survivors_by_loop(scores, log_forget, threshold):
@@ -76,9 +76,9 @@ def survivors_by_loop(scores, log_forget, threshold):
 
 
 def threshold_inputs(H, T, dtype, generator):
-    """Scores (H, T, T), gates, thresholds; among the rows some that are silent or just at it."""
+    """Scores (H, T, T), gates, thresholds; some rows silent, some keys at the threshold."""
     scores = 1.5 * torch.randn(H, T, T, generator=generator, dtype=dtype)
-    scores += torch.full((T, T), 5.0).triu(1)  # tempting: what comes later scores high
+    scores += torch.full((T, T), 5.0).triu(1)  # tempting: later keys score high
     threshold = torch.tensor([-0.5, 0.0, 0.75, 1.5], dtype=dtype)
     threshold = threshold[torch.randperm(4, generator=generator)[:H]]
     for h in range(H):
@@ -86,7 +86,7 @@ def threshold_inputs(H, T, dtype, generator):
         scores[h, silent, : silent + 1] = threshold[h] - 0.1 - scores[h, silent, : silent + 1].abs()
         scores[h, level, 0] = threshold[h]
         scores[h, level, level] = threshold[h] + 1
-        scores[h, -2, 0:-1:2] = threshold[h] + 0.2  # by turns just above it and just below
+        scores[h, -2, 0:-1:2] = threshold[h] + 0.2  # just above it and just below, in turn
         scores[h, -2, 1:-1:2] = threshold[h] - 0.2
     log_forget = -2 * torch.rand(H, T, generator=generator, dtype=dtype) - 0.1
     log_forget[:, -1] = -1e6  # strict: exp of such a logit is 0
@@ -123,7 +123,7 @@ def check_weights(weights, scores, log_forget, threshold, where):
         raise Wrong(f"a row without survivors must be silent: all zeros ({where})")
     check_removal(answer, keep, scores, threshold, where)
     if not close(answer.sum(-1)[~silent], torch.ones(1)):
-        raise Wrong(f"a row with survivors must add up to 1, however strict its gate ({where})")
+        raise Wrong(f"a row with survivors must add up to 1, however strict its gate is ({where})")
     later = scores + torch.full(scores.shape[1:], 1000.0).triu(1)
     if not close(tensor(call(weights, later, log_forget, threshold), scores.shape), answer):
         raise Wrong(f"a row changes with the scores of later keys ({where})")
@@ -133,13 +133,13 @@ def check_weights(weights, scores, log_forget, threshold, where):
         raise Wrong(f"with open gates (log_forget 0) the weights of survivors differ ({where})")
     if not close(answer, survivors_by_loop(scores, log_forget, threshold)):
         raise Wrong(
-            "right with open gates, wrong with closed ones: whose gate does a row use, and what"
-            f" does its distance count? ({where})"
+            "correct with open gates, wrong with closed ones: whose gate does a row use, and"
+            f" what does its distance count? ({where})"
         )
 
 
 def check_removal(answer, keep, scores, threshold, where):
-    """No weight for a key that is not above its head's threshold, nor for one just at it."""
+    """No weight for a key below its head's threshold, nor for one exactly at it."""
     level = (scores == threshold[:, None, None]).tril()
     if answer[~keep & ~level].any():
         h, i, j = ((answer != 0) & ~keep & ~level).nonzero()[0].tolist()
@@ -148,19 +148,19 @@ def check_removal(answer, keep, scores, threshold, where):
             f" {threshold[h]:g}, and its weight is {answer[h, i, j]:.3g}, not 0 ({where})"
         )
     if answer[level].any():
-        raise Wrong(f"a key exactly at the threshold survives; it is not above it ({where})")
+        raise Wrong(f"a key exactly at the threshold survives, but it is not above it ({where})")
 
 
 def check_gradients(weights, scores, log_forget, threshold, pull, where):
-    """Gradients as the loop has them: none of them NaN, silent rows or not."""
+    """Gradients equal to those of the loop, and never NaN, in silent rows too."""
     leaves = (scores.clone().requires_grad_(), log_forget.clone().requires_grad_())
     expected = gradients(survivors_by_loop(*leaves, threshold), pull, leaves)
     answers = gradients(call(weights, *leaves, threshold), pull, leaves)
     for name, gradient, slope in zip(("scores", "log_forget"), answers, expected, strict=True):
         if gradient.isnan().any():
-            raise Wrong(f"the weights are clean, the gradient of {name} is NaN ({where})")
+            raise Wrong(f"the weights are correct, but the gradient of {name} is NaN ({where})")
         if not close(gradient, slope):
-            raise Wrong(f"the weights are right, the gradient of {name} is not ({where})")
+            raise Wrong(f"the weights are correct, but the gradient of {name} is not ({where})")
 
 
 def close(ours, theirs):
@@ -193,7 +193,7 @@ DISTANCE_INPUTS = (  # shape, the threshold that keep was made with, the cap, th
 
 @check
 def exercise_4_3(weighted_distance):
-    """Distances of survivors, and their gradients; where a key is removed anything may stand."""
+    """Distances of survivors, and their gradients; those of removed keys may be anything."""
     generator, seed = fresh()
     for shape, threshold, cap, dtype in DISTANCE_INPUTS:
         scores = torch.randn(shape, generator=generator, dtype=dtype)
@@ -213,14 +213,14 @@ def exercise_4_3(weighted_distance):
         [slope] = gradients(expected, pull, [scores])
         [gradient] = gradients(answer, pull, [scores])
         if not close(gradient, slope):
-            raise Wrong(f"the distances are right, their gradient is not (cap {cap}, seed {seed})")
+            raise Wrong(f"correct distances with wrong gradients (cap {cap}, seed {seed})")
 
 
 def about_distance(scores, keep, j, distance):
-    """What was said of the survivor j of a row, as briefly as it can be told."""
+    """What was answered for the survivor j of a row, in a few words."""
     alive = [f"{scores[key]:.2f}" for key in keep.nonzero().flatten().flip(0).tolist()]
     told = f"a row's survivors score {', '.join(alive)} (from the query back)"
-    return f"{told}; number {keep[j:].sum()} of them is said to be at distance {distance:.2f}"
+    return f"{told}; you put number {keep[j:].sum()} of them at distance {distance:.2f}"
 
 
 def nearest_weight(scores, variant):
@@ -236,11 +236,11 @@ def nearest_weight(scores, variant):
 
 @check
 def exercise_4_4(witness):
-    """Each witness is weighed; where there is none, none may be claimed."""
+    """Each witness is tested, and where there is none, none may be given."""
     for variant, exists in {"capped": True, "weighted": True, "squared": False}.items():
         row = call(witness, variant)
         if row is None and exists:
-            raise Wrong(f"{variant}: None claims a bound, but there is a row that breaks it")
+            raise Wrong(f"{variant}: None means that there is a bound, but some row breaks it")
         if row is None:
             continue
         try:
@@ -251,7 +251,7 @@ def exercise_4_4(witness):
             raise Wrong(f"{variant}: expected None, or a list of 1 to 1,000,000 scores")
         scores = numbers(row, length, f"witness({variant!r})")
         if not all(0 < score <= LARGEST for score in scores):
-            raise Wrong(f"{variant}: a survivor's score is above 0 and at most 4; yours leave that")
+            raise Wrong(f"{variant}: a survivor's score must be above 0 and at most 4")
         weight = nearest_weight(scores, variant)
         if weight >= 0.01:
-            raise Wrong(f"{variant}: the nearest survivor of your row keeps {weight:.3f}; too much")
+            raise Wrong(f"{variant}: the nearest survivor of your row keeps {weight:.3f}: too much")

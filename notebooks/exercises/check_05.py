@@ -12,7 +12,7 @@ Z = 1.959964
 
 
 def needed_by_loop(rate):
-    """One passed test more, until the interval begins high enough."""
+    """Adds passed tests one by one until the interval begins high enough."""
     n = 1
     while wilson_interval(n, n)[0] < rate:
         n += 1
@@ -21,7 +21,7 @@ def needed_by_loop(rate):
 
 @check
 def exercise_5_1(tests_needed):
-    """The smallest n for small, random and large rates; for one it is reached exactly, at 4."""
+    """The smallest n for small, random and large rates; one rate is met exactly, at n = 4."""
     generator, seed = fresh()
     rates = [0.5, 0.9, 0.1, 0.3, wilson_interval(4, 4)[0]]
     for share in torch.rand(8, generator=generator).tolist():
@@ -29,7 +29,7 @@ def exercise_5_1(tests_needed):
         exactly = Z * Z * rate / (1 - rate)
         if abs(exactly - round(exactly)) > 0.03:  # else the digits of z decide
             rates.append(rate)
-    rates.append(19204.2 / (19204.2 + Z * Z))  # where 19,204.2 tests would do
+    rates.append(19204.2 / (19204.2 + Z * Z))  # met by 19,204.2 tests, so by 19,205
     for rate in rates:
         n = whole(call(tests_needed, rate), f"tests_needed({rate:.5f})")
         if n < 1:
@@ -40,11 +40,11 @@ def exercise_5_1(tests_needed):
         if n < expected:
             raise Wrong(f"too few: {told} (seed {seed})")
         if n > expected:
-            raise Wrong(f"more than needed: {told}; fewer would do (seed {seed})")
+            raise Wrong(f"too many: {told}; fewer would do (seed {seed})")
 
 
 def best_by_loop(values, k):
-    """The value at place n from below is the best of as many choices as take all others below."""
+    """Mean of the best of k: a value is the best of each choice whose others are below it."""
     total = 0.0
     for below, value in enumerate(sorted(values)):
         total += value * math.comb(below, k - 1)
@@ -72,7 +72,7 @@ def check_interval(low, high, values, where):
     expected_low, expected_high = wilson_interval(sum(values), m)
     told = f"the interval {low:.3f} ... {high:.3f}"
     if not low <= sum(values) / m <= high:
-        raise Wrong(f"{told} does not hold the mean over all seeds ({where})")
+        raise Wrong(f"{told} does not contain the mean over all seeds ({where})")
     if high - low < 0.9 * (expected_high - expected_low):
         raise Wrong(f"{told} is too narrow: what is the sample, and how many are in it? ({where})")
     if max(abs(low - expected_low), abs(high - expected_high)) > 1e-4:
@@ -85,11 +85,11 @@ def check_best(best, values, k, where):
     if math.isclose(best, best_by_loop(values, k), abs_tol=1e-6):
         return
     if k == 1:
-        reason = "with k = 1 nothing is chosen"
+        reason = "with k = 1 there is no best to choose"
     elif k == m:
-        reason = "with k = all the best is fixed"
+        reason = "with k = all there is only one choice"
     else:
-        reason = "k = 1 and k = all are right, those between are not"
+        reason = "k = 1 and k = all are correct, but those between are not"
     raise Wrong(f"best is {best:.4f} for k = {k}: {reason} ({where})")
 
 
@@ -125,7 +125,7 @@ CELL_INPUTS = (  # B, H, R, K and the type
 
 @check
 def exercise_5_3(cell):
-    """Square first, then the last rows of more keys: who is kept, the weights, the gradients."""
+    """As many queries as keys, then fewer: which keys are kept, weights, gradients."""
     generator, seed = fresh()
     for shape, dtype in CELL_INPUTS:
         R, K = shape[2:]
@@ -143,18 +143,18 @@ def exercise_5_3(cell):
 
             weights = logits.masked_fill(~keep, -1e30).softmax(-1) * keep.any(-1, keepdim=True)
             if not close(weights, expected):
-                told = "keep is right, the logits are not: what does the distance count?"
+                told = "keep is correct, but the logits are not: what does the distance count?"
                 raise Wrong(f"{where}: {told} (seed {seed})")
             slope = expected * (pull - (expected * pull).sum(-1, keepdim=True))
             slopes = (slope, (slope * distance).sum(-1))
             answers = gradients(weights, pull, inputs)
             for place, name in enumerate(("scores", "log_forget")):
                 if not close(answers[place], slopes[place]):
-                    raise Wrong(f"{where}: the gradient of {name} is not right (seed {seed})")
+                    raise Wrong(f"{where}: the gradient of {name} is wrong (seed {seed})")
 
 
 def check_kept(answer, scores, removal, where):
-    """An answer's two tensors, if who is kept is right: no later key, none that is to go."""
+    """An answer's logits and keep, if keep is correct: no later key, no key that is removed."""
     _, _, R, K = scores.shape
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Wrong("cell must return two tensors: logits and keep")
@@ -163,15 +163,15 @@ def check_kept(answer, scores, removal, where):
     if logits.dtype != scores.dtype:
         raise Wrong(f"{where}: logits are {logits.dtype}; expected: as the scores, {scores.dtype}")
     if not logits.isfinite().all():
-        raise Wrong(f"{where}: logits must be finite everywhere; keep alone removes")
+        raise Wrong(f"{where}: logits must be finite everywhere; leave removal to keep")
     if not ((keep == 0) | (keep == 1)).all():
-        raise Wrong(f"{where}: keep must hold True or False (or 1 and 0) alone")
+        raise Wrong(f"{where}: keep must hold only True and False (or 1 and 0)")
     keep = keep.bool()
     seen = torch.ones(R, K, dtype=torch.bool).tril(K - R)
     if keep[..., ~seen].any():
         raise Wrong(f"{where}: causality: a key later than its query is kept")
     if removal and keep[..., 0].any():
-        raise Wrong(f"{where}: a key with a score of exactly 0 is kept; 0 is not above 0")
+        raise Wrong(f"{where}: a key with a score of exactly 0 is kept, but 0 is not above 0")
     expected = seen.expand(scores.shape)
     if removal:
         expected = seen & (scores > 0)

@@ -1,4 +1,4 @@
-"""What the checks of all exercises share: a wrong answer is told which property broke."""
+"""What the checks of all exercises share; a wrong answer gets a message that says why."""
 
 import functools
 import math
@@ -12,15 +12,15 @@ PASSED = []  # the functions that passed their check
 
 
 class Wrong(AssertionError):
-    """An answer is not right; the message says which property broke, never the answer."""
+    """An answer is wrong; the message says which property it breaks, never the solution."""
 
     def _render_traceback_(self):
-        """What a notebook shows in place of a traceback through the check's own code."""
+        """What a notebook shows instead of a traceback through the check's own code."""
         return [f"Not yet: {self}"]
 
 
 def check(exercise):
-    """Decorates the check of an exercise: a function that passes it is remembered."""
+    """Decorates the check of an exercise, so that a function that passes it is remembered."""
 
     @functools.wraps(exercise)
     def remembering(function):
@@ -41,7 +41,7 @@ def name_of(function):
 
 
 def fresh():
-    """A new generator for random inputs, and its seed, to name in a message."""
+    """A new generator for random inputs, and its seed, which messages name."""
     seed = random.SystemRandom().randrange(10**6)
     return torch.Generator().manual_seed(seed), seed
 
@@ -79,10 +79,10 @@ def call(function, *arguments):
 
 
 def lines_run(function, *arguments):
-    """How many lines of Python a call runs, those of all functions that it calls included.
+    """How many lines of Python a call runs, including those of all functions that it calls.
 
-    A loop runs its lines anew for each element, one operation on a whole tensor does not: the
-    count tells them apart on every machine, where a time would not.
+    A loop runs its lines for each element, an operation on a whole tensor does not. The count
+    tells them apart on every machine; a time would not.
     """
     lines = 0
 
@@ -120,7 +120,7 @@ def whole(answer, name="the answer"):
 
 
 def numbers(answer, count, name="the answer"):
-    """answer as a list of so many floats, if it is a tuple, list, array or tensor of them."""
+    """answer as a list of this many floats, if it is a tuple, list, array or tensor of them."""
     try:
         values = list(answer)
     except TypeError:

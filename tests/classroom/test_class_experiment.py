@@ -14,6 +14,7 @@ import pytest
 
 from experiments import results
 from experiments.runs import sequences
+from tra_mini import plots
 from tra_mini.evaluation import wilson_interval
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ def made_up_run(config, errors=0):
                 "loss": 0.01,
             }
             rows.append(row)
-    return {"config": config, "train_seconds": 30.0, "started": 1, "rows": rows}
+    return {"config": config, "train_seconds": 30.0, "rows": rows}
 
 
 def made_up_runs(seed, errors=0):
@@ -108,16 +109,29 @@ def test_thirty_files_of_which_five_are_bad(folder, capsys):
 
 
 def test_the_figure_draws_every_seed_and_the_interval_of_their_mean():
-    """Eight seeds, two of them with a wrong sequence: lines from the runs, a band from the rows."""
+    """Eight seeds, two of them with a wrong sequence: lines from the runs, a band from the rows.
+
+    TRA comes last and as an open ring, so that it neither lies under FoX nor hides it.
+    """
     runs = []
     for seed in range(8):
         runs += made_up_runs(seed, errors=int(seed > 5))
     rows = tool.class_curve(runs)
     figure = tool.draw(runs, rows)
     assert "8 seeds" in figure.get_suptitle()
+    plots.check_whole(figure)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["TRA", "FoX"]
     for ax, split in zip(figure.axes, ("in_distribution", "sparse"), strict=True):
         assert len(ax.lines) == 1 + 2 * (8 + 1)  # the training length, each seed, the mean
-        for band, mechanism in zip(ax.collections, ("tra", "fox"), strict=True):
+        fox, tra = [line for line in ax.lines if line.get_marker() != "None"]
+        assert tra is ax.lines[-1]
+        assert (tra.get_label(), tra.get_fillstyle()) == ("TRA", "none")
+        assert tra.get_linewidth() > fox.get_linewidth()
+        for line, mechanism in ((fox, "fox"), (tra, "tra")):
+            means = [row["mean"] for row in rows if row["mechanism"] == mechanism]
+            assert list(line.get_ydata()) == pytest.approx(means[:3])
+        for band, mechanism in zip(ax.collections, ("fox", "tra"), strict=True):
             drawn = {tuple(point) for point in band.get_paths()[0].vertices}
             panel = [row for row in rows if (row["mechanism"], row["split"]) == (mechanism, split)]
             assert len(panel) == 3
@@ -174,7 +188,7 @@ def test_whatever_else_is_in_a_file_costs_only_that_file(tmp_path, capsys, text)
 
 ODD = [None, True, "", "text", [], {}, -1, 0.5, 1e400, -1e400, 10**400, "\ud800", [[[]]]]
 POSSIBLE = [("loss", True), ("loss", 0.5), *[("torch", odd) for odd in ("", "text", "\ud800")]]
-UNUSED = {"train_seconds", "started", "threads", "device", "experiment"}  # by merging
+UNUSED = {"train_seconds", "threads", "device", "experiment"}  # by merging
 
 
 def places(value, path=()):

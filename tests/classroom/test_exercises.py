@@ -22,6 +22,7 @@ from exercises import (
     hand_out,
     notebook_of_each,
     numbered,
+    setup_of,
     stub,
 )
 
@@ -72,18 +73,18 @@ def test_the_check_tells_right_answers_from_wrong_ones(number, right, source):
 PROPERTIES = [  # an exercise, a wrong answer, and what the message must speak of
     ("1.2", "a loop over positions", "a loop over positions"),
     ("1.2", "a loop over the strings", "a loop over strings"),
-    ("1.3", "halves put side by side", "right numbers in wrong places"),
+    ("1.3", "halves put side by side", "correct numbers in wrong places"),
     ("1.3", "right in float64 only", "stops with RuntimeError"),
     ("1.3", "no gradient", "no gradient"),
     ("1.4", "the place, not the verdict", "is of type int; expected: True or False"),
     ("1.4", "a tolerance of 0.003", "weakly"),
-    ("2.1", "counted up to 5,000", "too few"),
+    ("2.1", "counted up to 5,000", "too small"),
     ("2.2", "three dimensions only", "stops with RuntimeError"),
     ("2.3", "the denominator cut off from the gradient", "their gradient is not"),
     ("3.3", "-0.01 at each read", "'r1' again and again"),
     ("4.2", "removed keys at -10,000", "however strict its gate"),
     ("4.3", "keep ignored", "scores above 0.75"),
-    ("4.3", "a gradient through the cap", "their gradient is not"),
+    ("4.3", "a gradient through the cap", "wrong gradients"),
     ("5.1", "counted from 3", "fewer would do"),
     ("5.2", "values sorted in place", "an input was changed"),
     ("5.3", "gates cut off from the gradient", "the gradient of log_forget"),
@@ -129,24 +130,20 @@ def run_cells(sources):
         exec(compile(source, "<cell>", "exec"), variables)  # noqa: S102 (our own cells)
 
 
-def setup_of(number):
-    return next(cell.source for cell in NOTEBOOK_OF[number].cells if cell.cell_type == "code")
-
-
 @pytest.mark.parametrize("number", sorted(set(FIGURES) - {"5.3"}))  # the figure of 5.3 trains
 def test_figures_draw_every_right_answer(number, monkeypatch):
     """Up to the picture itself, which takes the longest and depends on no answer."""
     monkeypatch.setattr("tra_mini.plots.show", lambda figure, alt: None)
     check = numbered(NOTEBOOK_OF[number])[number]["check"].source
     for answer in answers(number)["right"].values():
-        run_cells([setup_of(number), answer, check, *FIGURES[number]])
+        run_cells([setup_of(NOTEBOOK_OF[number]), answer, check, *FIGURES[number]])
 
 
 @pytest.mark.parametrize("number", FIGURES)
 def test_a_figure_says_that_the_check_comes_first(number):
     """Each of its cells, in one line; also after a solution that passed was written anew."""
     parts = numbered(NOTEBOOK_OF[number])[number]
-    passed = [setup_of(number), parts["solution"].source, parts["check"].source]
+    passed = [setup_of(NOTEBOOK_OF[number]), parts["solution"].source, parts["check"].source]
     empty = stub(parts["solution"].source, number)
     for before in ([passed[0], empty], [*passed, passed[1]]):
         for source in FIGURES[number]:
@@ -155,11 +152,11 @@ def test_a_figure_says_that_the_check_comes_first(number):
 
 
 def test_exercises_opened_in_another_folder_find_their_checks(tmp_path):
-    """Each set-up cell by itself, in a process that starts far from the notebooks."""
+    """Each set-up by itself, in a process that starts far from the notebooks."""
     program = ["import sys", "start = list(sys.path)"]
     for number in ("1.1", "2.1", "3.1", "4.1", "5.1", "6.1"):
         program += ["sys.path[:] = start", "sys.modules.pop('checking', None)"]
-        program += [setup_of(number), f"import check_0{number[0]}"]
+        program += [setup_of(NOTEBOOK_OF[number]), f"import check_0{number[0]}"]
     command = [sys.executable, "-c", "\n".join(program)]
     subprocess.run(command, check=True, cwd=tmp_path)
 

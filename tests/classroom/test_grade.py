@@ -677,6 +677,11 @@ def test_a_files_name_that_is_not_utf_8_is_printed_with_escapes(
     assert expected in capsys.readouterr().out
 
 
+def test_restoring_where_no_notebook_is_says_so(tmp_path):
+    with pytest.raises(SystemExit, match=f"^exercises: {tmp_path} holds no notebook$"):
+        exercise_tool.main("restore", str(tmp_path))
+
+
 @pytest.mark.parametrize("seconds", ["0", "-5"])
 def test_the_limit_of_time_is_a_second_or_more(template, tmp_path, seconds):
     """Nothing is run, no file is written."""

@@ -55,7 +55,7 @@ def exponential(logits):
 
 # One row of logits for each mechanism, from S (T x T), the position i of the query, and what the
 # head has: h of n_head, delta (T log gates), slope (ALiBi), queries (T vectors) and table (CoPE),
-# scale (SSMax).
+# scale (SSMax), beta and gamma (T numbers, ASEntmax).
 
 
 def nope(S, i, head):
@@ -126,16 +126,33 @@ def cope(S, i, head):
 
 
 def nape(S, i, head):
-    """ALiBi in the first head, the third, the fifth ...; no distance in the second, the fourth."""
-    if head.h % 2 == 0:
-        return alibi(S, i, head)
-    return nope(S, i, head)
+    """Slopes 1, 1/2, 1/3, ... in the first half of the heads; no distance in the others."""
+    logits = {}
+    for j in range(i + 1):
+        logits[j] = S[i][j]
+        if head.h < head.n_head // 2:
+            logits[j] -= (i - j) / (head.h + 1)
+    return logits
+
+
+def sharpened(S, i, head, sharpness):
+    """nape, with the scores multiplied by a sharpness."""
+    return nape({i: [sharpness * score for score in S[i]]}, i, head)
 
 
 def ssmax(S, i, head):
-    """All scores of a row are multiplied by s log n, for n = i + 1 keys."""
-    sharper = [head.scale * math.log(i + 1) * score for score in S[i]]
-    return nape({i: sharper}, i, head)
+    """In the heads without distance the sharpness is s log n, for n = i + 2."""
+    if head.h < head.n_head // 2:
+        return nape(S, i, head)
+    return sharpened(S, i, head, head.scale * math.log(i + 2))
+
+
+def asentmax(S, i, head):
+    """There the sharpness is 1 + softplus(w_b . x) log(n)^(2 tanh(w_g . x)), for n = i + 2."""
+    if head.h < head.n_head // 2:
+        return nape(S, i, head)
+    softplus = math.log(1 + math.exp(head.beta[i]))
+    return sharpened(S, i, head, 1 + softplus * math.log(i + 2) ** (2 * math.tanh(head.gamma[i])))
 
 
 def stick_breaking(S, i, head):
@@ -147,6 +164,13 @@ def stick_breaking(S, i, head):
         logits[j] = math.log(beta * left)
         left *= 1 - beta
     return {j: logits[j] for j in sorted(logits)}
+
+
+def stick_breaking_whole(S, i, head):
+    """The query's own key takes what the earlier ones leave."""
+    logits = stick_breaking(S, i, head)
+    left = math.prod(1 - sigmoid(S[i][j]) for j in range(i))
+    return {**logits, i: math.log(left)}
 
 
 ROWS = {
@@ -166,9 +190,16 @@ ROWS = {
     "cope": cope,
     "ssmax": ssmax,
     "entmax": nape,
+    "asentmax": asentmax,
     "stick_breaking": stick_breaking,
+    "stick_breaking_whole": stick_breaking_whole,
 }
-NORMALISE = {"entmax": entmax, "stick_breaking": exponential}  # and softmax for all others
+NORMALISE = {  # and softmax for all others
+    "entmax": entmax,
+    "asentmax": entmax,
+    "stick_breaking": exponential,
+    "stick_breaking_whole": exponential,
+}
 
 
 # Whole layers
@@ -262,8 +293,13 @@ def head_of(mechanism, module, x, h):
         head.delta = [math.log(sigmoid(z)) for z in openings]
     if hasattr(module, "table"):
         head.table = module.table.tolist()
-    if hasattr(module, "scale"):
-        head.scale = module.scale[h].item()
+    without_distance = h - module.n_head // 2
+    if hasattr(module, "scale") and without_distance >= 0:
+        head.scale = module.scale[without_distance].item()
+    for name in ("beta", "gamma"):
+        if hasattr(module, name):
+            weight = getattr(module, name).weight
+            setattr(head, name, (x @ weight[without_distance]).tolist())
     return head
 
 

@@ -460,6 +460,54 @@ def test_bad_input_is_named(name, quote, arguments):
     assert "allowed" in str(error.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["q", "k", "v", "log_forget"])
+def test_infinite_numbers_are_refused_in_half_precision_too(name, dtype):
+    """There 1e12 itself may be rounded to infinity."""
+    inputs = {key: tensor.to(dtype) for key, tensor in zeros(1, 2, 3, 4).items()}
+    inputs[name] = inputs[name].clone()
+    inputs[name][0, 1, 2] = -math.inf
+    with pytest.raises(ValueError, match=f"^{name} holds -inf "):
+        threshold_relative_attention(**inputs)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize(
+    "dims", [(0, 0, 0, 0), (1, None, None, 0), (None, 0, None, None), (None, None, 3, None)]
+)
+def test_the_public_function_works_under_vmap(dims):
+    """As calls one after the other; what is out of range in any of them is still refused."""
+    inputs = random_inputs(15, length=70)
+    stacked = []
+    for tensor, dim in zip(inputs, dims, strict=True):
+        copies = [tensor, tensor.flip(2), tensor / 2]
+        stacked.append(tensor if dim is None else torch.stack(copies, dim))
+    expected = []
+    for number in range(3):
+        pairs = zip(stacked, dims, strict=True)
+        chosen = [tensor if dim is None else tensor.select(dim, number) for tensor, dim in pairs]
+        expected.append(threshold_relative_attention(*chosen))
+    mapped = torch.vmap(threshold_relative_attention, in_dims=dims)
+    torch.testing.assert_close(mapped(*stacked), torch.stack(expected))
+    with pytest.raises(ValueError, match=r"^log_forget holds .*; allowed: -1e12 \.\.\. 0$"):
+        mapped(*stacked[:3], -stacked[3])
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_the_public_function_works_under_grad_of_torch_func():
+    """The gradient of each sample, as autograd's."""
+    inputs = [torch.stack((tensor, tensor / 2)) for tensor in random_inputs(16, length=9)]
+
+    def loss(q, k, v, log_forget):
+        return threshold_relative_attention(q, k, v, log_forget).square().sum()
+
+    gradients = torch.vmap(torch.func.grad(loss, argnums=(0, 1, 2, 3)))(*inputs)
+    for tensor in inputs:
+        tensor.requires_grad_()
+    total = sum(loss(*sample) for sample in zip(*inputs, strict=True))
+    torch.testing.assert_close(gradients, torch.autograd.grad(total, inputs))
+
+
 def test_the_public_function_compiles_as_one_graph():
     """Its checks of values stand aside while a tracer runs it."""
     inputs = random_inputs(13, length=9)

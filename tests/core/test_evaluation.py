@@ -253,3 +253,17 @@ def test_all_correct_or_all_wrong_is_no_certainty(n):
 def test_an_impossible_proportion_is_named(successes, n):
     with pytest.raises(ValueError, match=f"successes is {successes}, n {n}; allowed"):
         wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 10**30])
+def test_any_whole_number_is_a_seed(seed):
+    """Torch itself takes 64 bits."""
+    drawn = []
+
+    def task(batch, length, generator):
+        drawn.append(generator.initial_seed())
+        return flip_flop(batch, length, 0.5, generator)
+
+    rows = accuracy_by_length(lambda tokens: F.one_hot(tokens, 5).float(), task, [4], n=1, seed=seed)
+    assert rows[0]["n"] == 1
+    assert drawn == [(seed * 1_000_003 + 4) % 2**63]

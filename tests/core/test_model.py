@@ -196,7 +196,7 @@ def test_parameters_counted_by_hand(mechanism):
     """2 V d of embedding and head; a layer has 4 d^2 + 3 d hidden + 2 d; FoX and TRA add gates."""
     vocabulary = 5
     n_layer = 2
-    n_head = 4
+    n_head = 8
     d = 64
     hidden = 170  # 8 d / 3, rounded down
     layer = 4 * d * d + 3 * d * hidden + 2 * d
@@ -260,3 +260,26 @@ def test_a_model_can_be_exported(mechanism):
     tokens = torch.randint(5, (2, 70))
     graph = torch.export.export(model, (tokens,)).module()
     torch.testing.assert_close(graph(tokens), model(tokens), rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("mechanism", oracles.CORE)
+def test_a_model_works_under_vmap(mechanism):
+    """Over strings, and over the weights of several models of one kind."""
+    torch.manual_seed(0)
+    config = GPTConfig(mechanism=mechanism, n_layer=1)
+    models = [GPT(config).requires_grad_(False) for _ in range(3)]
+    tokens = torch.randint(5, (3, 2, 70))
+    expected = torch.stack([models[0](batch) for batch in tokens])
+    torch.testing.assert_close(torch.vmap(models[0])(tokens), expected, rtol=1e-5, atol=1e-5)
+    tokens[1, 0, 0] = 5
+    with pytest.raises(ValueError, match="^tokens are 0..5; allowed: 0..4$"):
+        torch.vmap(models[0])(tokens)
+
+    def logits(weights, tokens):
+        return torch.func.functional_call(models[0], weights, (tokens,))
+
+    weights, _ = torch.func.stack_module_state(models)
+    expected = torch.stack([model(tokens[0]) for model in models])
+    mapped = torch.vmap(logits, in_dims=(0, None))(weights, tokens[0])
+    torch.testing.assert_close(mapped, expected, rtol=1e-5, atol=1e-5)

@@ -57,7 +57,7 @@ def test_train_equals_a_plain_loop_of_torch():
         for parameter in model.parameters():
             parameter.grad /= max(1.0, norm)
         cosine = (1 + math.cos(math.pi * step / steps)) / 2
-        optimizer.param_groups[0]["lr"] = 1e-2 * min(1, (step + 1) / 50) * cosine
+        optimizer.param_groups[0]["lr"] = 1e-2 * min(1, (step + 1) / 200) * cosine
         optimizer.step()
 
     result = quick_train(steps=steps, seed=5, learning_rate=1e-2)
@@ -69,7 +69,7 @@ def test_train_equals_a_plain_loop_of_torch():
 def test_a_small_run_learns():
     """Flip-flops of 16 tokens: 90 % of strings without an error, where coins would get 20 %.
 
-    Measured with one thread: 0.99 to 1.00 for the seeds 0 to 4.
+    Measured with one thread: 0.92 to 1.00 for the seeds 0 to 4.
     """
     config = GPTConfig(n_layer=2, n_head=4, d_model=32)
     model = train(config, TASK, steps=150, seed=1, length=16, learning_rate=1e-2)
@@ -200,6 +200,8 @@ def test_half_a_cosine_from_the_peak_to_zero(warmup):
         ("learning_rate", 0),
         ("learning_rate", -1e-3),
         ("learning_rate", math.nan),
+        ("learning_rate", 2),
+        ("learning_rate", math.inf),
         ("seed", -1),
         ("seed", 2**64),
     ],
@@ -219,7 +221,10 @@ def test_a_length_that_the_task_refuses():
 def test_training_that_diverges_stops():
     """A loss that is not finite says so; no model full of NaN comes back."""
     with pytest.raises(ValueError, match="^loss is .*learning_rate is too high"):
-        quick_train(learning_rate=1e30)
+        model, optimizer, generator = training.start(TINY, 0)
+        for _ in range(5):
+            batch = TASK(4, 8, generator=generator)
+            training.train_step(model, optimizer, *batch, learning_rate=1e30)
 
 
 def test_training_without_a_scored_token_stops():

@@ -41,7 +41,7 @@ def config(mechanism="tra", seed=0, **changes):
     settings = {"n_layer": 1, "n_head": 2, "d_model": 8, "steps": 3, "length": 8, "batch": 2}
     splits = {"in_distribution": 0.8, "dense": 0.1}
     settings["testing"] = {"splits": splits, "lengths": [8, 16], "tokens": 256}
-    settings.update(learning_rate=1e-3, starts=1)
+    settings.update(learning_rate=1e-3)
     settings.update(changes)
     return flip_flop_config(mechanism, seed, **settings)
 
@@ -54,7 +54,7 @@ def made_up(config, value):
             row = {"split": split, "length": length, "n": 20, "per_read": 0.5, "loss": 0.25}
             row["exact_match"] = value(config, split, length)
             rows.append(row)
-    return {"config": config, "train_seconds": 1.0, "started": 1, "rows": rows}
+    return {"config": config, "train_seconds": 1.0, "rows": rows}
 
 
 def write_results(path, runs):

@@ -1,10 +1,14 @@
 """The benchmark: its three forms of TRA compute the same, so that their times can be compared."""
 
+import re
+import runpy
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from experiments import benchmark
+from experiments import benchmark, results
 from experiments.benchmark import FORMS, inputs
 
 
@@ -37,3 +41,17 @@ def test_every_form_is_timed_that_can_be(backward, forms):
     times = benchmark.milliseconds((1, 1, 8, 4), backward, 2)
     assert list(times) == forms
     assert all(time > 0 for time in times.values())
+
+
+def refuse_to_write(self):
+    raise PermissionError(13, "Permission denied", str(self))
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
+def test_results_that_cannot_be_written_are_one_line_before_anything_is_timed(monkeypatch):
+    monkeypatch.setattr(results.Path, "touch", refuse_to_write)
+    monkeypatch.setattr(sys, "argv", ["benchmark"])
+    with pytest.raises(SystemExit) as refusal:
+        runpy.run_module("experiments.benchmark", run_name="__main__")
+    refused = rf"benchmark: folder {results.RESULTS} cannot be written to \(.*\)"
+    assert re.fullmatch(refused, refusal.value.code)

@@ -145,7 +145,8 @@ def test_a_half_written_checkpoint_never_replaces_a_good_one(path, monkeypatch):
     ("name", "value"),
     [
         *(("steps", 0), ("batch", 0), ("length", 0), ("warmup", -1), ("device", "abacus")),
-        *(("learning_rate", rate) for rate in (0, -1e-3, math.nan)),
+        *(("learning_rate", rate) for rate in (0, -1e-3, math.nan, 2, math.inf)),
+        *(("seed", seed) for seed in (-1, 2**32)),
     ],
 )
 def test_what_is_impossible_is_named_before_any_work(path, name, value):

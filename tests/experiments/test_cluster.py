@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from laboratory import PATIENCE, Laboratory, config, ended
+from laboratory import NEVER, PATIENCE, Laboratory, config, ended
 
 from experiments import cluster, results, runs
 
@@ -125,10 +127,53 @@ def test_a_worker_with_another_python_is_refused(dask, tmp_path):
         cluster.executor(dask.address)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "no address"])
-def test_an_unreachable_scheduler_is_refused(address):
-    with pytest.raises(ValueError, match=f"^scheduler is '{address}', which does not answer"):
-        cluster.executor(address, patience=1)
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "no address", ""])
+def test_an_unreachable_scheduler_is_refused(address, monkeypatch):
+    """Nothing is computed here instead, as Dask would for an empty address."""
+    monkeypatch.setattr(cluster, "ANSWER", 1)
+    with pytest.raises(ValueError, match=f"^scheduler is '{address}', which does not answer as "):
+        cluster.executor(address)
+
+
+@pytest.mark.parametrize("speech", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_service_at_the_address_is_refused(speech, monkeypatch):
+    """One that waits to be spoken to, one that hangs up, one that speaks another protocol."""
+    monkeypatch.setattr(cluster, "ANSWER", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+        def serve():
+            connection, _ = server.accept()
+            if speech is None:
+                connection.recv(2**20)  # the greeting; the next returns when the caller hangs up
+                while connection.recv(2**20):
+                    pass
+            else:
+                connection.sendall(speech)
+            connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ValueError, match=f"^scheduler is '{address}', which does not answer "):
+            cluster.executor(address)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_scheduler_that_dies_on_the_way_is_one_line(dask, tmp_path):
+    """Finished runs are kept."""
+    folder = tmp_path / "laboratory"
+    folder.mkdir()
+    laboratory = Laboratory(folder, config(), config(seed=1, steps=NEVER))
+    dask.worker(folder)
+    process = laboratory.start(1, "--scheduler", dask.address)
+    laboratory.wait_for_a_run(process)
+    dask.processes[0].kill()
+    _, errors = ended(process)
+    message = "experiments: the scheduler is gone; finished runs are in "
+    assert (process.returncode, errors.count("\n")) == (1, 1), errors
+    assert errors.startswith(message)
+    assert len(laboratory.runs()) == 1
 
 
 def test_without_dask_the_message_says_what_to_install(monkeypatch):

@@ -195,6 +195,14 @@ def test_the_stored_results_are_whole(name):
                 assert 0 <= row["per_read"] <= 1
 
 
+def test_no_stored_run_was_started_again():
+    """Each is one training from one seed, as the present code trains it."""
+    paths = list(RESULTS.glob("*.json"))
+    assert len(paths) > 5
+    for path in paths:
+        assert not re.search(r'"start(s|ed)":', path.read_text(encoding="utf-8")), path.name
+
+
 @pytest.mark.skipif(
     not matplotlib.__version__.startswith(DRAWN_WITH),
     reason=f"stored figures were drawn with matplotlib {DRAWN_WITH}; others place text otherwise",

@@ -262,5 +262,5 @@ def test_bad_arguments_are_named(task, name, value):
 
 
 def test_unique_symbols_must_be_as_many_as_are_copied():
-    with pytest.raises(ValueError, match="^n_symbols is 4; allowed: 5 "):
+    with pytest.raises(ValueError, match="^n_symbols is 4; allowed: whole numbers from 5$"):
         drawn("copy", 1, 12, n_symbols=4, unique=True)

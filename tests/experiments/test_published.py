@@ -156,6 +156,7 @@ WRITTEN = "has a read whose bit was not written last; allowed: the most recently
         ("w1i0r0", WRITTEN),  # the bit ignored
         ("w0w1r0", WRITTEN),  # an older one
         ("r0w0r0", WRITTEN),  # before any
+        ("w0i1w1", "has no read; allowed: one or more"),
     ],
 )
 def test_a_row_that_is_no_flip_flop_string_is_named(tmp_path, row, message):
@@ -182,7 +183,41 @@ def test_sources_that_will_not_do(tmp_path, copy):
     assert refusal(tmp_path / "numbers") == f"source is {tmp_path / 'numbers'}, {kinds}"
 
 
-@pytest.mark.parametrize("broken", ['{"text": "w0', '{"text": "w0r0"}\n[1]\n', ""])
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".parquet", ".txt"])
+def test_an_empty_file_is_named(tmp_path, kind):
+    """Also beside others of which each has strings."""
+    write(tmp_path / "copy" / f"train{kind}", ["w1r1"])
+    path = tmp_path / "copy" / f"val{kind}"
+    path.touch()
+    assert refusal(tmp_path / "copy") == f"{path} is empty; allowed: one string or more"
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".txt"])
+def test_a_byte_order_mark_is_no_part_of_a_string(tmp_path, kind):
+    """Windows writes it."""
+    path = tmp_path / f"train{kind}"
+    write(path, ["w1r1", "w0r0"])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert rows_of(path) == ["w1r1", "w0r0"]
+
+
+def test_a_csv_file_without_a_header_is_refused(tmp_path):
+    """The strings of its splits differ, and so would the names of their columns."""
+    for split in ("train", "val"):
+        path = tmp_path / "copy" / f"{split}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(strings(split)) + "\n", encoding="utf-8")
+    assert "columns expected but not found: ['text'])" in refusal(tmp_path / "copy")
+
+
+def test_a_home_that_cannot_be_written_to_is_blamed_and_not_the_data(tmp_path, copy, monkeypatch):
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "library"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home)
+    assert refusal(copy).startswith(f"folder {home} cannot be written to (")
+
+
+@pytest.mark.parametrize("broken", ['{"text": "w0', '{"text": "w0r0"}\n[1]\n'])
 def test_a_broken_file(tmp_path, broken):
     """One line, with the file."""
     path = tmp_path / "train.jsonl"
@@ -264,6 +299,14 @@ def test_a_missing_split_is_said_before_training(copy, monkeypatch):
     (Path(copy) / "val_dense.jsonl").unlink()
     monkeypatch.setattr(protocol, "train_config", None)  # calling it would be a TypeError
     with pytest.raises(ValueError, match="split is 'val_dense'; allowed: "):
+        protocol.on_published(copy, small())
+
+
+@pytest.mark.parametrize("split", protocol.TESTS)
+def test_a_test_without_reads_is_said_before_training(copy, monkeypatch, split):
+    write(Path(copy) / f"{split}.jsonl", ["w0i1w0i1"] * 3)
+    monkeypatch.setattr(protocol, "train_config", None)
+    with pytest.raises(ValueError, match=f"^row 0 of {copy}, {split}, has no read"):
         protocol.on_published(copy, small())
 
 

@@ -237,3 +237,18 @@ def test_a_device_is_a_processor_or_a_gpu_of_nvidia_with_a_file_of_its_own(tmp_p
     assert results.environment("cpu:0") != results.environment("cpu")
     assert results.path_of("tiny", tmp_path) == tmp_path / "tiny.json"
     assert results.path_of("tiny", tmp_path, "cuda:1") == tmp_path / "tiny_cuda1.json"
+
+
+def test_a_full_disk_names_the_file_and_leaves_it_as_it_was(tmp_path, monkeypatch):
+    """The system's own message names none."""
+    path = tmp_path / "kept.json"
+    path.write_text("before", encoding="utf-8")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'$"):
+        results.write(path, lambda file: file.write(b"after"))
+    assert path.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [path]

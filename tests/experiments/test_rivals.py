@@ -163,17 +163,44 @@ def test_stick_breaking_in_float32_over_ten_thousand_keys(score):
 def test_ssmax_keeps_its_key_where_softmax_disperses():
     """A key that scores 1 above n - 1 others: softmax gives it e / (e + n - 1), which vanishes.
 
-    With s = 2 SSMax gives it n^2 / (n^2 + n - 1), which grows to 1. Every other head knows no
-    distance.
+    With s = 2 SSMax gives it m^2 / (m^2 + n - 1), m = n + 1, which grows to 1.
     """
     module = module_of("ssmax")
     torch.nn.init.constant_(module.scale, 2.0)
     for n in (4, 32, 256):
-        scores = torch.zeros(1, HEADS, 1, n, dtype=torch.float64)
-        scores[..., 0] = 1
-        logits, _ = module.weigh(scores, slice(n - 1, n), None, None)
-        weight = logits.softmax(-1)[0, 1::2, 0, 0]
-        close(weight, torch.full_like(weight, n**2 / (n**2 + n - 1)))
+        sharpness = module.sharpness(sequences(length=n))[:, -1]  # (n_far, 1)
+        logits = torch.zeros(HEADS // 2, n, dtype=torch.float64)
+        logits[:, 0] = 1
+        weight = (sharpness * logits).softmax(-1)[:, 0]
+        m = n + 1
+        close(weight, torch.full_like(weight, m**2 / (m**2 + n - 1)))
+
+
+@pytest.mark.parametrize(("n_head", "slopes"), [(1, [0]), (3, [1, 0, 0]), (4, [1, 1 / 2, 0, 0])])
+def test_nape_has_distance_in_the_first_half_of_its_heads(n_head, slopes):
+    """Also where their number is odd; only the others are sharpened."""
+    assert module_of("entmax", n_head).slopes() == slopes
+    module = module_of("asentmax", n_head)
+    x = sequences(d_model=n_head * WIDTH)
+    plain = module_of("entmax", n_head).heads(x)[0]
+    sharpened = module.heads(x)[0] / plain
+    near = n_head // 2
+    close(sharpened[:, :near], torch.ones_like(sharpened[:, :near]))
+    assert (sharpened[:, near:] > 1).all()
+
+
+def test_cope_counts_positions_from_the_right():
+    """In float32, over 4,096 keys: the newest positions are small, and so exact."""
+    torch.manual_seed(0)
+    module = MECHANISMS["cope"](ExperimentConfig(d_model=8, n_head=1, cope_table=2**13))
+    torch.nn.init.normal_(module.table)
+    scores = torch.randn(1, 1, 1, 4096)
+    q = torch.randn(1, 1, 4096, 8)
+    rows = slice(4095, 4096)
+    logits, _ = module.weigh(scores, rows, None, q)
+    exact, _ = module.double().weigh(scores.double(), rows, None, q.double())
+    assert (logits - exact)[..., -64:].abs().max() < 5e-5
+    assert (logits - exact).abs().max() < 2e-3
 
 
 def test_removal_sets_in_over_500_steps_of_training_and_nowhere_else():

@@ -1,7 +1,6 @@
-"""Configs and the runs that they describe: grids, the task learned, restarts, rows of results."""
+"""Configs and the runs that they describe: grids, the task learned, models, rows of results."""
 
 import json
-import math
 from functools import partial
 
 import pytest
@@ -9,14 +8,24 @@ import torch
 from laboratory import config
 
 from experiments import runs, stored
+from experiments.compute import stored_in_favour
 from experiments.grids import (
     EXPERIMENTS,
+    RECIPES,
     flip_flop_config,
     language_config,
     task_config,
 )
 from experiments.results import environment, identity
-from experiments.runs import model_config, model_path, run, sequences, task_of, train_config
+from experiments.runs import (
+    LEARNED,
+    model_config,
+    model_path,
+    run,
+    sequences,
+    task_of,
+    train_config,
+)
 from experiments.tasks import registers
 from tra_mini import accuracy_by_length, flip_flop
 from tra_mini.training import FLIP_FLOP, train
@@ -51,7 +60,10 @@ def test_configs_differ_and_survive_json(name):
         task_of(one, next(iter(one["testing"]["splits"].values())))
 
 
-@pytest.mark.parametrize("name", ["headline", "flip_flop", "flip_flop_variants", "tasks", "paper"])
+COMPARISONS = ["flip_flop", "flip_flop_four_heads", "flip_flop_variants", "tasks", "paper"]
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
 def test_all_mechanisms_of_a_comparison_have_one_recipe(name):
     """Within a task nothing differs but mechanism, seed, and how many tokens test it."""
     recipes = {}
@@ -60,22 +72,38 @@ def test_all_mechanisms_of_a_comparison_have_one_recipe(name):
         assert differing(one, recipes.setdefault(task, one)) <= {"mechanism"}
 
 
+def recipe_of(config):
+    """A name for all that trains a config's model but the seed."""
+    settings = {name: config[name] for name in config if name not in ("seed", "testing")}
+    return identity(settings)
+
+
+def test_the_headline_gives_each_rival_its_better_number_of_heads():
+    """As the stored results choose it, with the recipe of that number."""
+    chosen = {recipe_of(done["config"]) for done in stored_in_favour()}
+    for one in EXPERIMENTS["headline"]:
+        assert recipe_of(one) in chosen, one["mechanism"]
+
+
 def test_the_recipe_in_use_is_the_one_of_lowest_loss():
-    """Of equally many tokens, on seeds reported nowhere, by the worst seed's loss at 64 tokens."""
-    reported = {
-        one["seed"] for name in EXPERIMENTS for one in EXPERIMENTS[name] if name != "recipe"
-    }
+    """Of the worst seed, at the training length alone; with it every start of TRA learned."""
     losses = {}
     for done in stored("recipe"):
-        one = done["config"]
-        assert one["seed"] not in reported
-        assert one["testing"]["lengths"] == [one["length"]]
-        assert one["steps"] * one["batch"] == 16000
-        recipe = (one["steps"], one["batch"], one["learning_rate"])
-        losses.setdefault(recipe, []).append(done["rows"][0]["loss"])
-    best = min(losses, key=lambda recipe: max(losses[recipe]))
-    used = flip_flop_config("tra", 0)
-    assert best == (used["steps"], used["batch"], used["learning_rate"])
+        assert [row["length"] for row in done["rows"]] == [done["config"]["length"]]
+        losses.setdefault(recipe_of(done["config"]), []).append(done["rows"][0]["loss"])
+    worst = {recipe: max(seeds) for recipe, seeds in losses.items()}
+    used = recipe_of(flip_flop_config("tra", 0))
+    assert worst.keys() == {recipe_of(flip_flop_config("tra", 0, **one)) for one in RECIPES}
+    assert {len(seeds) for seeds in losses.values()} == {20}
+    assert used == min(worst, key=worst.get)
+    assert worst[used] <= LEARNED
+
+
+def test_the_seeds_of_the_recipe_serve_nothing_else():
+    seeds = {name: {one["seed"] for one in grid} for name, grid in EXPERIMENTS.items()}
+    chosen_on = seeds.pop("recipe")
+    assert len(chosen_on) == 20
+    assert all(chosen_on.isdisjoint(others) for others in seeds.values())
 
 
 def test_a_remedy_changes_one_thing():
@@ -93,7 +121,7 @@ def test_a_remedy_changes_one_thing():
 
 def test_the_notebooks_recipe_is_that_of_the_flip_flops():
     """tra_mini.train's defaults and a config give the same weights, to the bit."""
-    one = flip_flop_config("tra", 0, steps=2, starts=1, n_layer=1)
+    one = flip_flop_config("tra", 0, steps=2, n_layer=1)
     model = train(model_config(one), FLIP_FLOP, steps=2)
     for values, expected in zip(train_config(one).parameters(), model.parameters(), strict=True):
         assert torch.equal(values, expected)
@@ -129,7 +157,7 @@ def test_training_draws_every_even_length():
 # Models
 
 
-@pytest.mark.parametrize("name", sorted(config().keys() - {"testing", "starts"}))
+@pytest.mark.parametrize("name", sorted(config().keys() - {"testing"}))
 def test_a_models_path_depends_on_every_training_setting(name):
     """A model is never taken for one that was trained otherwise."""
     other = "rope"
@@ -139,10 +167,9 @@ def test_a_models_path_depends_on_every_training_setting(name):
 
 
 def test_a_models_path_depends_on_nothing_else(monkeypatch):
-    """Not on the tests, the number of starts or the order; but on torch, and text on the corpus."""
+    """Not on the tests or the order; but on torch, and text on the corpus."""
     path = model_path(config(), HERE)
     assert model_path(config(testing={}), HERE) == path
-    assert model_path(config(starts=3), HERE) == path
     assert model_path(dict(reversed(config().items())), HERE) == path
     assert model_path(config(), {**HERE, "torch": "0.1"}) != path
 
@@ -152,52 +179,14 @@ def test_a_models_path_depends_on_nothing_else(monkeypatch):
     assert model_path(text, HERE) != path
 
 
-# Restarts
-
-
-def losses_of_starts(number):
-    """Of the first starts, each trained by itself."""
-    return [train_config(config(seed=1000 * start)).loss for start in range(number)]
-
-
-@pytest.mark.parametrize("most", [1, 3])
-def test_what_does_not_learn_starts_again(most, models):
-    """As often as allowed, from other weights; the start of lowest loss is taken."""
-    model = train_config(config(starts=most))
-    assert len(list(models.glob("*.pt"))) == most
-    losses = losses_of_starts(most)
-    assert model.started == most == len(set(losses))
-    assert model.loss == min(losses) > runs.LEARNED
-
-
-def test_the_first_that_learns_is_taken(monkeypatch):
-    """Whatever later starts would give: only the loss at the training length counts."""
-    first, second, _ = losses_of_starts(3)
-    monkeypatch.setattr(runs, "LEARNED", max(first, second))
-    model = train_config(config(starts=3))
-    assert (model.started, model.loss) == (1, first)
-    monkeypatch.setattr(runs, "LEARNED", min(first, second))
-    model = train_config(config(starts=3))
-    assert model.loss == min(first, second)
-    assert model.started == 1 + (second < first)
-
-
-@pytest.mark.parametrize(
-    ("losses", "started", "taken"),
-    [
-        ([math.nan, 0.4, 0.01], 3, 2),
-        ([math.nan, 0.01, 0.0], 2, 1),
-        ([0.4, math.nan, 0.5], 3, 0),
-        ([math.nan, 0.5, 0.4], 3, 2),
-    ],
-)
-def test_a_loss_that_is_no_number_has_not_learned(losses, started, taken, monkeypatch):
-    """Training starts again, and any start with a number is better."""
-    left = iter(losses)
-    monkeypatch.setattr(runs, "accuracy_by_length", lambda *_, **__: [{"loss": next(left)}])
-    model = train_config(config(starts=3))
-    assert model.started == started
-    assert model.loss == losses[taken]
+def test_a_model_is_trained_once_and_kept(models, monkeypatch):
+    """Whatever it learned: the same call reads it, and says how long its training took."""
+    model = train_config(config())
+    assert list(models.iterdir()) == [model.path] == [model_path(config(), HERE)]
+    monkeypatch.setattr(runs, "training_task", lambda config: None)  # no batch can be drawn
+    again = train_config(config())
+    assert again.train_seconds == model.train_seconds > 0
+    assert all(map(torch.equal, again.state_dict().values(), model.state_dict().values()))
 
 
 # Rows of results
@@ -206,7 +195,7 @@ def test_a_loss_that_is_no_number_has_not_learned(losses, started, taken, monkey
 def test_a_run_of_flip_flops():
     """A row for each split and length, with all that tests, figures and notebooks read."""
     done = run(config(testing={**config()["testing"], "tokens": 8 * 700, "at_most": 600}))
-    assert set(done) == {"config", "train_seconds", "started", "rows"}
+    assert set(done) == {"config", "train_seconds", "rows"}
     assert json.loads(json.dumps(done)) == done
     rows = iter(done["rows"])
     for split, p_ignore in (("in_distribution", 0.8), ("dense", 0.1)):

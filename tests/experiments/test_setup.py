@@ -31,14 +31,14 @@ backend-path = ["."]
 [project]
 name = "tra_mini"
 dependencies = [
-    "torch>=2.6,<2.14",
+    "torch>=2.7,<2.14",
 ]
 """
 BUILD = '''
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     """Imports find the folder in which this runs."""
     paths = {"tra_mini.pth": f"{Path.cwd()}\\n"}
-    needs = ("torch>=2.6,<2.14",)
+    needs = ("torch>=2.7,<2.14",)
     return wheel(Path(wheel_directory), "tra_mini", "0.1", needs, paths)
 '''
 # Whether this machine is one on which PyTorch's own index is asked first
@@ -260,3 +260,18 @@ def test_torch_that_is_here_already_needs_no_index(monkeypatch):
     monkeypatch.setattr(install, "pip_install", lambda *arguments, **options: True)
     monkeypatch.setattr(install, "answers", lambda index: pytest.fail("the index was asked"))
     install.try_cpu_torch("http://index", ["torch"])
+
+
+def test_make_clean_removes_what_a_kill_left_half_written(tmp_path):
+    """And nothing else beside it."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept = [tmp_path / "README.md", tmp_path / "notebooks" / "a.ipynb"]
+    kept.append(tmp_path / "figures" / "results" / "b.json")
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.with_name(f"{path.name}.123.part").touch()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(
+        [*kept, tmp_path / "Makefile"]
+    )

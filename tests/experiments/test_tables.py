@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from laboratory import config, made_up, write_results
 
 from experiments import stored, tables
+from experiments.charts import FIVE
 from experiments.grids import EXPERIMENTS, LENGTHS, SPLITS
 from experiments.results import RESULTS
+from experiments.runs import LEARNED
 from experiments.tables import PAGES, TABLES, table, with_tables, worst, write_tables
+from tra_mini.plots import STYLE
 
 
 def cells_of(text):
@@ -109,16 +112,21 @@ def share(config, split, length):
 
 
 def test_exact_matches_against_a_loop():
-    """Worst seed and mean of each cell, seeds without an error, and those that started again."""
+    """Worst seed and mean of each cell, seeds without an error, and seeds that failed.
+
+    A seed failed if its loss is high as in training and at the training length, wherever else.
+    """
     testing = {"splits": SPLITS, "lengths": LENGTHS}
     names = ("tra", "fox")
     runs = [
         made_up(config(name, seed, testing=testing), share) for seed in range(3) for name in names
     ]
-    runs[2]["started"] = 2  # of TRA, seed 1
+    for run in runs:
+        assert run["rows"][0]["loss"] > LEARNED
+    runs[2]["rows"][0]["loss"] = LEARNED  # of TRA, seed 1
     headings, rows = cells_of(tables.exact_matches(runs))
     assert [row[0] for row in rows] == ["TRA", "FoX"]
-    assert [row[-2:] for row in rows] == [["1 of 3", "1"], ["0 of 3", "0"]]
+    assert [row[-2:] for row in rows] == [["1 of 3", "2 of 3"], ["0 of 3", "3 of 3"]]
     for name, row in zip(names, rows, strict=True):
         for heading, cell in zip(headings[1:-2], row[1:-2], strict=True):
             length, _, split = heading.partition(" ")
@@ -173,7 +181,7 @@ def test_harder_tasks_show_the_training_length_and_sixteen_times_it():
 
 
 def test_of_losses_the_highest_counts(tmp_path, monkeypatch):
-    """The recipe and the mechanism whose worst seed is best come first."""
+    """The mechanism whose worst seed is best comes first."""
     lengths = [128, 256, 512, 1024, 2048]
     bits = (("tra", 0, 2.5), ("tra", 1, 2.7), ("fox", 0, 2.6))
     runs = [run_of(name, seed, "text", lengths, bits_per_byte=cost) for name, seed, cost in bits]
@@ -186,9 +194,39 @@ def test_of_losses_the_highest_counts(tmp_path, monkeypatch):
     _, rows = cells_of(tables.language_tried([run_of("tra", 0, "wider", lengths, bits_per_byte=2)]))
     assert [row[:2] for row in rows] == [["nothing", "2.50, 2.70"], ["wider", "2.00"]]
 
-    losses = ((0, 1000, 0.1), (0, 500, 0.3), (1, 1000, 0.5), (1, 500, 0.4))
-    runs = [run_of("tra", seed, "text", [64], loss=loss) for seed, _, loss in losses]
-    for run, (_, steps, _) in zip(runs, losses, strict=True):
-        run["config"]["steps"] = steps
+
+def test_each_recipe_has_a_row_and_the_best_worst_seed_comes_first():
+    """Recipes differ in heads, warm-up or steps; a seed failed if its loss is above LEARNED."""
+    losses = {  # of two seeds
+        (8, 200, 1000): (0.01, LEARNED),
+        (8, 50, 1000): (0.06, 0.001),
+        (4, 50, 1000): (0.3, 0.2),
+        (8, 50, 1500): (0.002, 0.04),
+    }
+    runs = []
+    for (n_head, warmup, steps), seeds in losses.items():
+        for seed, loss in enumerate(seeds):
+            run = run_of("tra", seed, "text", [64], loss=loss)
+            run["config"].update(d_model=64, n_head=n_head, warmup=warmup, steps=steps)
+            run["train_seconds"] = 30 + 2 * seed
+            runs.append(run)
     _, rows = cells_of(tables.recipe(runs))
-    assert [row[-1] for row in rows] == ["0.4000 (0.3500)", "0.5000 (0.3000)"]
+    assert rows == [
+        ["8", "8", "50", "1500", "0 of 2", "0.0400", "31"],
+        ["8", "8", "200", "1000", "0 of 2", "0.0500", "31"],
+        ["8", "8", "50", "1000", "1 of 2", "0.0600", "31"],
+        ["4", "16", "50", "1000", "2 of 2", "0.3000", "31"],
+    ]
+
+
+def test_the_short_table_holds_the_five_of_the_figure():
+    """Worst seeds, at four places."""
+    testing = {"splits": SPLITS, "lengths": LENGTHS}
+    runs = [
+        made_up(config(name, seed, testing=testing), lambda config, *_: config["seed"] / 4)
+        for seed in (1, 2)
+        for name in reversed(FIVE)
+    ]
+    _, rows = cells_of(tables.five(runs))
+    assert [row[0] for row in rows] == [STYLE[name][0] for name in FIVE]
+    assert all(row[1:] == ["0.25"] * 4 for row in rows)

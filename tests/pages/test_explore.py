@@ -8,8 +8,12 @@ import math
 import random
 import re
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from browsing import violations
@@ -246,7 +250,7 @@ def test_the_page_marks_the_crossings(browser):
     assert by_name["alibi"]["at"] == pytest.approx(10)  # distance 25 = 5 + 2 * 10
     assert by_name["fox"]["at"] == pytest.approx((1 + 6 / math.log(2) - 5) / 2)
     assert by_name["tra"]["level"] == pytest.approx(1 / (1 + math.exp(4)))
-    assert "404 keys" in browser.text("#predictions .softmax")
+    assert "404.4 keys" in browser.text("#predictions .softmax")
     assert "= 25 tokens" in browser.text("#predictions .alibi")
     assert "9.7 tokens" in browser.text("#predictions .fox")
     assert "0.018" in browser.text("#predictions .tra")
@@ -427,7 +431,7 @@ def truths():
     numbers = {}
     s = {**DEFAULTS, "ignored": 199}
     numbers[1] = s, {"keys": "405", "softmax": text_of(relevant_weights(s)["softmax"])}
-    numbers[1][1]["half"] = f"{1 + math.exp(6):.0f}"
+    numbers[1][1]["half"] = f"{1 + math.exp(6):.1f}"
     s = {**DEFAULTS, "ignored": 11}
     numbers[2] = s, {"tie": "25", "distance": "27", "alibi": text_of(relevant_weights(s)["alibi"])}
     numbers[2][1]["neighbour"] = text_of(weights_of(s)["alibi"][-2].item())
@@ -463,16 +467,16 @@ def test_each_guided_step_asks_and_then_says_what_is_true(browser):
           if (input.type == "radio") input.checked = true; else input.value = 7;
           return input.type == "number";
         })()""")
-        browser.click("#words form button")
+        browser.click("#words [data-answer]")
         guess = "7" if number else "nearly 0"
-        assert browser.text("#words .guess").strip() == f"You said {guess}."
-        assert browser.run("document.querySelector('#words form').hidden")
+        assert browser.text("#words .said").strip() == f"You said {guess}."
+        assert browser.run("document.querySelector('#words .guess').hidden")
         assert dict(shown_numbers(browser, "tell")) == numbers
         state = browser.run("state")
         assert {key: state[key] for key in settings} == settings
         assert browser.run("document.querySelector('#curve svg') !== null")
-        focus = browser.run("document.querySelector('#strips .focus').classList[1]")
-        assert focus == {1: "softmax", 2: "alibi"}.get(step, "tra")
+        first = browser.run("[...document.querySelector('#strips .strip').classList].slice(1)")
+        assert first == [{1: "softmax", 2: "alibi"}.get(step, "tra"), "focus"]
         browser.click("#next")
     assert browser.run("[state.step, document.getElementById('card').hidden]") == [0, True]
 
@@ -513,7 +517,7 @@ def test_the_state_survives_a_reload(browser):
     for _ in range(12):
         browser.open(PAGE)
         s = random_situation(draw)
-        browser.run(f"set({json.dumps({**s, 'head': draw.randint(0, 8)})})")
+        browser.run(f"set({json.dumps({**s, 'head': draw.randint(0, 16)})})")
         browser.settle()
         look = "[document.getElementById('strips').innerHTML, state]"
         before = browser.run(look)
@@ -545,12 +549,77 @@ def test_a_bad_address_does_no_harm(browser, address):
     assert browser.complaints() == []
 
 
+class Frame(SimpleHTTPRequestHandler):
+    """Serves files as Jupyter does: scripts run, but nothing is sent, asked or copied."""
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", "sandbox allow-scripts")
+        super().end_headers()
+
+    def log_message(self, *arguments):
+        """Nothing."""
+
+
+def test_the_steps_work_in_jupyter(browser):
+    """Opened from a notebook there, the page may not send a form, ask, or use the clipboard."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Frame, directory=PAGE.parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{PAGE.name}"
+    browser.call("Page.navigate", url=f"{address}#step=2")
+    browser.wait("location.protocol == 'http:'")
+    browser.settle()
+    browser.run("document.querySelector('#words input').focus()")
+    browser.call("Input.insertText", text="30")
+    browser.key("Enter")
+    assert browser.text("#words .said").strip() == "You said 30."
+    browser.click("#next")
+    browser.click("#words [data-answer]")
+    assert browser.run("[state.step, state.answer]") == [3, 1]
+    browser.click("#copy")
+    assert browser.text("#copied") == f"{address}#step=3&answer=1"
+    server.shutdown()
+    server.server_close()
+
+
 def test_the_button_copies_the_link(browser):
     browser.open(PAGE, "#ignored=7")
     browser.run("navigator.clipboard.writeText = async text => { window.copied = text; }")
     browser.click("#copy")
     assert browser.run("window.copied") == PAGE.as_uri() + "#ignored=7"
     assert browser.text("#copied") == "Copied."
+
+
+PROSE = sorted((ROOT / "notebooks").rglob("*.ipynb")) + [ROOT / "README.md", ROOT / "TEACHING.md"]
+LINK = re.compile(r"\]\((?:\.\./)*figures/explore\.html(#[^)]*)\)")
+END = re.compile(r"[.?!](?=\s|$)")  # of a sentence
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+
+
+def links():
+    """[(file, address, the sentence that links to it)] of all links to a situation."""
+    found = []
+    for path in PROSE:
+        texts = [path.read_text(encoding="utf-8")]
+        if path.suffix == ".ipynb":
+            texts = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+        for text in texts:
+            for link in LINK.finditer(text):
+                before = END.split(text[: link.start()])[-1]
+                after = END.split(text[link.end() :])[0]
+                found.append((path.name, link[1], before + after))
+    return found
+
+
+def test_every_situation_that_is_linked_to_shows_the_numbers_of_its_sentence(browser):
+    linked = links()
+    files = {file[:2] for file, _, _ in linked}
+    assert files == {"00", "02", "03", "04", "07", "TE"}
+    for file, address, sentence in linked:
+        browser.open(PAGE, address, width=360)
+        assert browser.run("toAddress(state)") == address, file  # nothing in it is passed over
+        shown = NUMBER.findall(browser.text("main"))
+        missing = [number for number in NUMBER.findall(sentence) if number not in shown]
+        assert missing == [], (file, address, sentence)
 
 
 # The trained model
@@ -566,7 +635,7 @@ def page_with(model, folder):
 
 
 def test_rows_and_answers_of_a_model_equal_the_packages(browser, tmp_path):
-    """Weights of 16 bits: scores and weights agree to about three digits."""
+    """Weights of 14 bits: scores and weights agree to about three digits."""
     torch.manual_seed(0)
     model = GPT(GPTConfig()).double().requires_grad_(False)
     for parameter in model.parameters():
@@ -591,7 +660,7 @@ def test_rows_and_answers_of_a_model_equal_the_packages(browser, tmp_path):
             q, k, _ = block.attention.heads(attended)
             scores = (q @ k.mT / math.sqrt(q.shape[-1]))[0]
             forget = block.attention.log_forget(attended)[0].exp()
-            for head in range(4):
+            for head in range(model.config.n_head):
                 for i, (weights, row, gate) in enumerate(layers[layer][head]):
                     assert row == pytest.approx(scores[head, i, : i + 1].tolist(), abs=2e-3)
                     assert gate == pytest.approx(forget[head, i].item(), abs=1e-3)
@@ -615,12 +684,18 @@ def test_the_stored_model_answers_strings_of_40_tokens(browser):
 
 
 def test_what_the_section_says_of_it(browser):
-    browser.open(PAGE, "#string=w0i1w1i0r&head=5")
+    heads = len(json.loads(explore.NUMBERS.read_text(encoding="utf-8"))["scores"])
+    browser.open(PAGE, f"#string=w0i1w1i0r&head={heads + 1}")
     assert re.search(
         r"expects 1, with probability .*\. The latest write says 1\.", browser.text("#expected")
     )
-    assert browser.run("document.querySelectorAll('#layer1 tbody, #layer2 tbody').length") == 8
-    assert browser.run("document.querySelectorAll('#layer2 [aria-expanded=true]').length") == 1
+    assert (
+        browser.run("document.querySelectorAll('#layer1 tbody, #layer2 tbody').length") == 2 * heads
+    )
+    open_heads = (
+        "[...document.querySelectorAll('[aria-expanded=true]')].map(b => b.closest('table').id)"
+    )
+    assert browser.run(open_heads) == ["layer2"]
     browser.click('#layer1 [data-query="1"]')
     assert "not an r" in browser.text("#expected")
     browser.open(PAGE, "#string=i0i1r")
@@ -633,7 +708,8 @@ def test_the_page_holds_the_stored_numbers():
     assert explore.NUMBERS.stat().st_size < 200_000
     assert text.count(stored) == 1
     numbers = json.loads(stored)
-    assert torch.tensor(numbers["scores"]).shape == (4, 5, 5)
+    heads, *pairs = torch.tensor(numbers["scores"]).shape
+    assert numbers["model"] == str(GPTConfig(n_head=heads)) and pairs == [5, 5]
     assert torch.tensor(numbers["log_forget"]).max() < 0
 
 
@@ -726,6 +802,10 @@ def test_the_first_screen_shows_the_example_whole(browser):
     assert browser.run("document.getElementById('summary').getBoundingClientRect().bottom") <= 800
     browser.open(PAGE, width=1280)
     assert browser.run(f"{ends}.bottom") < 760
+    for step in (1, 2, 3, 4, 5):  # the strip that a step is about, beside its words
+        browser.open(PAGE, f"#step={step}&answer=1", width=1280)
+        strip = "document.querySelector('#strips .focus').getBoundingClientRect()"
+        assert browser.run(f"{strip}.bottom") < 660
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,6 +5,8 @@ import base64
 import copy
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -60,6 +62,53 @@ def test_chapters_are_numbered_in_reading_order_and_exercises_belong_to_chapters
     assert {path.name for path in EXERCISES} < {path.name for path in CHAPTERS}
 
 
+def test_every_notebook_begins_with_the_set_up_cell(notebook):
+    """Below its title. If this fails: python tools/notebooks.py setup."""
+    cell = notebook.cells[1]
+    assert cell.source == tool.setup_source()
+    assert cell.metadata.tags == ["setup"]
+
+
+@pytest.mark.parametrize("address", ["", "https://github.com/OWNER/REPOSITORY"])
+def test_the_set_up_cell_is_short_and_does_nothing_at_home(address):
+    source = tool.setup_source(address)
+    assert len([line for line in source.splitlines() if line]) <= 5
+    path = list(sys.path)
+    exec(compile(source, "<cell>", "exec"), {})  # noqa: S102 (our own cell)
+    assert sys.path == path
+
+
+def elsewhere(source, folder):
+    """What the cell and an import print where there is no package of this name yet."""
+    program = source.replace("tra_mini", "not_here") + "\nimport not_here\nprint(not_here.SIZE)"
+    command = [sys.executable, "-m", "IPython", "--colors=nocolor", "-c", program]
+    ours = {**os.environ, "IPYTHONDIR": str(folder / "ipython")}
+    return subprocess.run(
+        command, check=False, cwd=folder, env=ours, capture_output=True, encoding="utf-8"
+    ).stdout
+
+
+def test_elsewhere_the_set_up_cell_says_what_to_do(tmp_path):
+    printed = elsewhere(tool.setup_source(""), tmp_path)
+    assert "ImportError: not_here is missing" in printed
+    assert "`make setup` and `make lab`" in printed
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_elsewhere_the_set_up_cell_fetches_the_project_once(tmp_path):
+    """And finds it again in another kernel."""
+    project = tmp_path / "project"
+    (project / "not_here").mkdir(parents=True)
+    (project / "not_here" / "__init__.py").write_text("SIZE = 17", encoding="utf-8")
+    who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "First"]):
+        subprocess.run(["git", "-C", project, *words], check=True)
+    source = tool.setup_source(str(project))
+    assert elsewhere(source, tmp_path).splitlines()[-1] == "17"
+    shutil.rmtree(project)
+    assert elsewhere(source, tmp_path).splitlines() == ["17"]
+
+
 REPAIR = "`make notebooks` executes all notebooks and stores them as they should be"
 
 
@@ -75,7 +124,7 @@ def test_every_cell_was_executed_in_order_and_without_error(notebook):
     assert out_of_order(notebook) == [], REPAIR
     for output in outputs(notebook):
         assert output.output_type != "error", REPAIR
-        assert output.get("name") != "stderr", output
+        assert output.get("name") != "stderr", f"{output}; {REPAIR}"
 
 
 def changed_by_saving(notebook):
@@ -206,6 +255,19 @@ def test_executing_stores_outputs_and_nothing_else(stored, small):
     ]
 
 
+def test_the_set_up_cell_is_written_once_and_in_order(small):
+    """In place of an earlier one; the numbers of outputs follow."""
+    small.cells[0].outputs.append(new_output("execute_result", {"text/plain": "1"}))
+    for _ in range(2):
+        small = tool.with_setup(small)
+        assert [cell.metadata.get("tags", []) for cell in small.cells] == [[], ["setup"], [], []]
+        assert out_of_order(small) == [] and changed_by_saving(small) == ""
+    assert small.cells[0].outputs[-1].execution_count == 1
+    small.cells[2].execution_count = None
+    assert out_of_order(tool.with_setup(small)) == [1, 2, None, 4]
+    assert outputs(small)[0].text == "0.25\n" and len(pictures(small)) == 1
+
+
 ASCII = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
 ASCII.pop("PYTHONIOENCODING", None)
 
@@ -275,6 +337,24 @@ def test_a_notebook_that_cannot_be_written_is_left_as_it_was(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left"):
         tool.execute(path)
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def refuse_to_write(self):
+    raise PermissionError(13, "Permission denied", str(self))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_before_anything_is_executed(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "runs.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("open('executed', 'x').close()")]), path)
+    monkeypatch.setattr(results.Path, "touch", refuse_to_write)
+    monkeypatch.setattr(sys, "argv", ["notebooks.py", str(path)])
+    with pytest.raises(SystemExit) as refusal:
+        runpy.run_path(tool.__file__, run_name="__main__")
+    refused = rf"notebooks: folder {tmp_path} cannot be written to \(.*Permission denied: .*\)"
+    assert re.fullmatch(refused, refusal.value.code)
     assert list(tmp_path.iterdir()) == [path]
 
 

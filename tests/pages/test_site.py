@@ -149,6 +149,20 @@ def test_every_link_leads_somewhere(site, pages):
     assert sum(len(page.select("a[href]")) for page in pages.values()) > 300
 
 
+def test_slides_lead_to_the_explorer(site):
+    linked = set()
+    for path in site.glob("slides/*.html"):
+        for link in BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").select("a"):
+            if not link["href"].startswith("https://"):
+                linked.add((path.parent / link["href"].partition("#")[0]).resolve())
+    assert linked == {(site / "explore.html").resolve()}
+
+
+def test_pages_leave_out_what_only_a_kernel_needs(pages):
+    for name, page in pages.items():
+        assert "find_spec" not in page.text, name
+
+
 def broken_links(folder, pages):
     """[(page, address)] of the links that lead to no file of the folder or to no part of it."""
     marks = {}
@@ -376,6 +390,17 @@ def test_what_cannot_be_shown_ends_the_command_in_one_line(monkeypatch, tmp_path
         tool.main(str(tmp_path / "html"))
     assert str(refusal.value).startswith("website: README.md: needs a title")
     assert not (tmp_path / "html").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_the_command_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tool, "EXERCISES", tmp_path)
+    monkeypatch.setattr(tool, "RESULTS", tmp_path / "README.md")
+    tool.RESULTS.write_text("# Results\n\nA sentence.", encoding="utf-8")
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as refusal:
+        tool.main(str(tmp_path / "file" / "html"))
+    assert re.fullmatch(r"website: .*Not a directory: '.*/file/html'", refusal.value.code)
 
 
 def test_every_notebook_needs_its_minutes(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ PROBE = """<!DOCTYPE html><iframe src="{page}" style="border: 0; width: 1280px; 
 def pages(tmp_path_factory):
     """The slides of our own notebooks."""
     pytest.importorskip("sphinx_revealjs", reason="reveal.js is not installed ([slides])")
-    return tool.write_slides(tmp_path_factory.mktemp("slides"))
+    return tool.write_slides(tmp_path_factory.mktemp("slides"), "explore.html")
 
 
 def look(page):
@@ -84,6 +85,14 @@ def faults(slide):
 
 
 needs_a_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
+
+
+def test_a_folder_that_cannot_be_written_ends_the_command_in_one_line(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["slides.py", str(tmp_path / "file" / "slides")])
+    with pytest.raises(SystemExit) as refusal:
+        runpy.run_path(tool.__file__, run_name="__main__")
+    assert re.fullmatch(r"slides: .*Not a directory: '.*/file/slides'", refusal.value.code)
 
 
 @needs_a_browser
@@ -125,18 +134,33 @@ def test_slides_refer_to_nothing_remote(pages):
             assert address.startswith("data:"), (page.name, element)
         assert not re.search(r"url\(['\"]?(?!data:)", str(slides.find_all("style")))
         for link in slides.select(".slides a"):
-            assert link["href"].startswith("https://")
+            assert link["href"].startswith(("https://", "explore.html#"))
         assert slides.select("aside.notes") and "xFORMULA" not in slides.text
         for text in slides.select_one(".slides").find_all(string=re.compile(r"\$")):
             assert text.find_parent(["code", "pre"]), text
 
 
+def test_the_explorer_is_a_click_away(pages):
+    """From slides that are shown, not from notes."""
+    for page in pages[:3]:
+        slides = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        assert slides.select(".fit a[href^='explore.html#']"), page.name
+
+
+def test_the_explorer_lies_beside_the_slides(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "notebooks", list)
+    tool.main(str(tmp_path / "slides"))
+    copied = (tmp_path / "slides" / "explore.html").read_bytes()
+    assert copied == tool.EXPLORER.read_bytes()
+
+
 def test_every_cell_of_our_notebooks_has_a_slide_type():
-    """If this fails: python tools/slides.py mark."""
+    """Other cells would be on the slide before them."""
     for path in tool.notebooks():
         for cell in nbformat.read(path, as_version=4).cells:
             kind = cell.metadata.get("slideshow", {}).get("slide_type")
-            assert kind in ("slide", "subslide", "fragment", "-", "notes", "skip"), cell.source
+            types = ("slide", "subslide", "fragment", "-", "notes", "skip")
+            assert kind in types, f"{cell.source!r}; repaired by: python tools/slides.py mark"
 
 
 PRINTED = new_output("stream", text="1\n")
