@@ -36,9 +36,9 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+    environment = results.environment(device)
     results.check_writable(folder)
     results.check_writable(MODELS)
-    environment = results.environment(device)
     path = path_of(name, folder, device)
     done = results.finished(path, environment)
     missing = [config for config in EXPERIMENTS[name] if identity(config) not in done]

@@ -140,7 +140,7 @@ def write(path, fill):
         os.replace(beside, path)
     except BaseException as error:  # a full disk, Ctrl-C
         beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno:
             error.filename = str(path)  # the system's message names no file
         raise
 

@@ -1,5 +1,6 @@
 """Figures: every seed is drawn, no two mechanisms look alike, and redraw stops at nothing."""
 
+import errno
 import json
 import math
 import shutil
@@ -337,7 +338,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(figures, monkeypatc
             target.write(b"half a picture")
         else:
             Path(target).write_text("half a picture", encoding="utf-8")
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="no space left"):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from laboratory import config, copy_packages, made_up, write_results
 
-from experiments import __main__, charts, runs
+from experiments import __main__, charts, results, runs
 from experiments.grids import EXPERIMENTS, PAPER, flip_flop_config
 from experiments.tables import TABLES
 from tra_mini import MECHANISMS, plots
@@ -92,6 +92,7 @@ def test_what_does_not_exist_is_one_line_before_any_work(computed, monkeypatch):
     assert all(name in message for name in EXPERIMENTS)
     assert computed == []
     monkeypatch.undo()
+    monkeypatch.setattr(results, "check_writable", None)  # as where nothing can be written
     for command in ("reproduce", "train"):
         message = one_line([command, "--device", "abacus"])
         assert message.startswith("experiments: device is 'abacus', which cannot be used here")

@@ -591,7 +591,7 @@ def test_the_button_copies_the_link(browser):
 
 PROSE = sorted((ROOT / "notebooks").rglob("*.ipynb")) + [ROOT / "README.md", ROOT / "TEACHING.md"]
 LINK = re.compile(r"\]\((?:\.\./)*figures/explore\.html(#[^)]*)\)")
-END = re.compile(r"[.?!](?=\s|$)")  # of a sentence
+END = re.compile(r"[.?!](?=\s|$)|\n\n")  # of a sentence
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 

@@ -219,7 +219,7 @@ FIGURE = """from matplotlib.figure import Figure
 
 from tra_mini.plots import show
 
-figure = Figure(figsize=(2, 2))
+figure = Figure(figsize=(2, 2), layout="constrained")
 figure.subplots().plot(shares)
 assert max(shares) == 1.0
 show(figure, alt="Two shares, of which the second is one")"""

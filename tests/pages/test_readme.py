@@ -88,7 +88,7 @@ def test_where_tra_loses():
             if task != "copy":
                 assert worst(task, "contextual_only", n) > worst(task, "tra", n)
         assert worst(task, "tra", length) < 0.6 < worst(task, "fox", length)
-    for mechanism in ("tra", "fox", "alibi", "rope", "ssmax", "entmax", "stick_breaking"):
+    for mechanism in ("tra", "fox", "alibi", "rope", "stick_breaking"):
         assert worst("parity", mechanism, 32) < 0.5
 
     text = by_seed(stored("language"), "bits_per_byte")
@@ -96,8 +96,8 @@ def test_where_tra_loses():
         assert max(text["text", "fox", length]) < min(text["text", "tra", length])
     names = {name for _, name, _ in text}
     ahead = {name for name in names if max(text["text", name, 128]) < min(text["text", "tra", 128])}
-    assert (len(ahead), len(names)) == (10, 15)
-    assert "at 128 bytes ten of the\nfourteen others are ahead of every seed of TRA" in FIGURES
+    assert (len(ahead), len(names)) == (7, 12)
+    assert "at 128 bytes seven of\nthe eleven others are ahead of every seed of TRA" in FIGURES
 
 
 def test_what_a_low_threshold_costs_and_brings():
@@ -124,5 +124,5 @@ def test_removal_with_raw_distance_does_as_well_on_flip_flops():
     exact = by_seed(runs_of("flip_flop", "sparsity_raw"), "exact_match")
     assert min(map(min, exact.values())) == 1
     slips = by_seed(runs_of("flip_flop", "contextual_only"), "exact_match")
-    assert sum(share < 1 for share in slips["sparse", "contextual_only", 4096]) == 1
-    assert "Contextual distance alone loses some sparse strings with one seed\nof five" in FIGURES
+    assert sum(share < 1 for share in slips["sparse", "contextual_only", 4096]) == 4
+    assert "Contextual distance alone loses sparse strings with four seeds of\nfive." in FIGURES
