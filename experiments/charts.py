@@ -15,18 +15,19 @@ from tra_mini.plots import STYLE
 
 TRAINING_LENGTH = 64
 ORDER = (  # of mechanisms in figures and legends
-    *("tra", "fox", "alibi", "cope", "rope", "sinusoidal", "nope"),
+    *("tra", "tra_low_threshold", "fox", "alibi", "cope", "rope", "sinusoidal", "nope"),
     *("contextual_only", "distance_only", "sparsity_raw", "sparsity_only"),
     *("ssmax", "entmax", "asentmax", "stick_breaking", "stick_breaking_whole", "lstm"),
 )
+LEARNED_SHARE = 0.99  # of answers correct at the training length: a harder task counts as learned
 FIVE = ("tra", "fox", "alibi", "rope", "nope")
-DISTANCES = ("no distance", "raw distance", "contextual distance")
+DISTANCES = ("no distance", "raw distance", "counted distance")
 ABLATION = {  # a row of the figure by removal: a mechanism for each of the DISTANCES
     "nothing removed": ("nope", "distance_only", "contextual_only"),
     "scores ≤ 0 removed": ("sparsity_only", "sparsity_raw", "tra"),
 }
 NAMED = {"nope": " (NoPE)", "tra": " (TRA)"}  # the cells that have a name of their own
-SPLIT_STYLE = (("#009E73", "o", "-"), ("#D55E00", "s", "--"), ("#0072B2", "^", ":"))
+SPLIT_STYLE = (("#000000", "o", "-"), ("#8C8C8C", "s", "--"), ("#8E24AA", "^", ":"))
 SPLIT_TITLE = {
     "in_distribution": "as in training (ignore 0.8)",
     "sparse": "sparse (ignore 0.98)",
@@ -112,8 +113,8 @@ def length_generalisation(runs, mechanisms=FIVE, splits=tuple(SPLITS)):
         ax.set_xlabel("length (tokens)")
     axes[0].set_ylabel("strings without an error (share)")
     figure.suptitle(
-        f"Trained at {TRAINING_LENGTH} tokens (dotted). Marked lines: the worst of"
-        f" {seeds_of(runs)} seeds; faint lines: each seed"
+        f"Vertical line: the training length, {TRAINING_LENGTH} tokens. Marked lines: at each"
+        f" length the worst of {seeds_of(runs)} seeds; faint lines: each seed"
     )
     return figure
 
@@ -134,7 +135,11 @@ def mechanisms(runs):
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.flat, names, strict=False):
-        draw_lengths(ax, STYLE[name][0])
+        title = STYLE[name][0]
+        seeds = seeds_of(run for run in runs if run["config"]["mechanism"] == name)
+        if seeds != "5":
+            title += f"\n(seeds: {seeds})"
+        draw_lengths(ax, title)
         lengths, _ = curve(runs[0], "sparse")
         for other in names:
             pale = [min(values["sparse", other, length]) for length in lengths]
@@ -155,7 +160,7 @@ def mechanisms(runs):
     for ax in axes.flat[len(names) - columns : len(names)]:  # the lowest of each column
         ax.tick_params(labelbottom=True)
     figure.supxlabel("length (tokens)", fontsize=10)
-    figure.supylabel("strings without an error (share), worst seed", fontsize=10)
+    figure.supylabel("strings without an error (share), at each length the worst seed", fontsize=10)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -163,6 +168,8 @@ def mechanisms(runs):
 
 def ablation(runs):
     """Exact match against length: rows by removal, columns by distance, a line a split."""
+    taken_apart = [name for names in ABLATION.values() for name in names]
+    runs = [run for run in runs if run["config"]["mechanism"] in taken_apart]
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     for row, (removal, names) in zip(axes, ABLATION.items(), strict=True):
@@ -173,7 +180,9 @@ def ablation(runs):
                 draw_seeds(ax, runs, split, name, *style, SPLIT_TITLE[split])
     for ax in axes[-1]:
         ax.set_xlabel("length (tokens)")
-    figure.suptitle(f"Marked lines: the worst of {seeds_of(runs)} seeds; faint lines: each seed")
+    figure.suptitle(
+        f"Marked lines: at each length the worst of {seeds_of(runs)} seeds; faint lines: each seed"
+    )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -211,22 +220,39 @@ def cost(table):
     return figure
 
 
+def learned(values, task, name):
+    """Whether every seed of a mechanism answers 0.99 of a task at the training length.
+
+    values: {(task, mechanism, length): the share of correct answers of each seed}.
+    """
+    shortest = min(n for where, who, n in values if (where, who) == (task, name))
+    return min(values[task, name, shortest]) >= LEARNED_SHARE
+
+
 def tasks(runs):
     """A panel a task: the worst seed's share of correct answers, mechanisms by lengths."""
     values = by_seed(runs, "per_read")
     panels = dict.fromkeys(task for task, _, _ in values)
     computed = {mechanism for _, mechanism, _ in values}
     names = [name for name in ORDER if name in computed]
-    figure = Figure(figsize=(12.6, 9.2), layout="constrained")
+    figure = Figure(figsize=(12.6, 10), layout="constrained")
     axes = figure.subplots(2, len(panels) // 2, sharey=True)
     for ax, task in zip(axes.flat, panels, strict=True):
         lengths = sorted({length for where, _, length in values if where == task})
-        worst = [[min(values[task, name, length]) for length in lengths] for name in names]
-        ax.imshow(worst, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-        for row, shares in enumerate(worst):
-            for column, share in enumerate(shares):
-                colour = "black" if share > 0.5 else "white"
-                ax.text(column, row, cell(share), ha="center", va="center", color=colour)
+        squares = []
+        for row, name in enumerate(names):
+            worst = [min(values[task, name, length]) for length in lengths]
+            if learned(values, task, name):
+                squares.append(worst)
+                for column, share in enumerate(worst):
+                    colour = "black" if share > 0.5 else "white"
+                    text = rounded_down(share)
+                    ax.text(column, row, text, ha="center", va="center", color=colour)
+            else:
+                squares.append([math.nan] * len(lengths))
+                text = f"not learned: {rounded_down(worst[0])}"
+                ax.text(len(lengths) / 2 - 0.5, row, text, ha="center", va="center", color="0.4")
+        ax.imshow(squares, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         ax.set_xticks(range(len(lengths)), lengths)
         ax.set_yticks(range(len(names)), [STYLE[name][0] for name in names])
         ax.set_title(task.replace("_", " "))
@@ -237,10 +263,9 @@ def tasks(runs):
     return figure
 
 
-def cell(share):
-    """A share as two digits, of which 1.00 means: without an error."""
-    shown = f"{share:.2f}"
-    return "<1" if shown == "1.00" and share < 1 else shown
+def rounded_down(share):
+    """A share as two digits: 1.00 means without an error."""
+    return f"{math.floor(100 * share + 1e-9) / 100:.2f}"
 
 
 def language(runs):
@@ -272,7 +297,7 @@ def language(runs):
         ax.grid(color="0.92")
         ax.set_axisbelow(True)
         label_ends(ax, ends)
-    by_length.set_ylabel("bits a byte (less is better)")
+    by_length.set_ylabel("bits per byte (less is better)")
     figure.suptitle(f"Unseen source code, trained on {lengths[0]} bytes at a time (dotted)")
     return figure
 

@@ -4,11 +4,10 @@ A page has a line <!-- table NAME --> and a line <!-- end -->; what stands betwe
 """
 
 import json
-import math
 import re
 from pathlib import Path
 
-from experiments.charts import ORDER, SPLIT_TITLE
+from experiments.charts import ORDER, SPLIT_TITLE, learned, rounded_down
 from experiments.compute import stored, stored_in_favour
 from experiments.results import RESULTS, by_seed, write
 from experiments.runs import LEARNED
@@ -44,8 +43,8 @@ def table(headings, rows):
 
 
 def worst(shares):
-    """The worst seed's share, rounded down to two digits: 1.00 is without an error."""
-    return f"{math.floor(100 * min(shares) + 1e-9) / 100:.2f}"
+    """The worst seed's share, rounded down to two digits."""
+    return rounded_down(min(shares))
 
 
 def by_mechanism(runs):
@@ -81,7 +80,7 @@ def exact_matches(runs):
         exact = [all(row["exact_match"] == 1 for row in run["rows"]) for run in mine]
         failed = [run["rows"][0]["loss"] > LEARNED for run in mine]
         shares = [values[split, name, length] for split, length in columns.values()]
-        cells = [f"{worst(seeds)} ({sum(seeds) / len(seeds):.2f})" for seeds in shares]
+        cells = [f"{worst(seeds)} ({rounded_down(sum(seeds) / len(seeds))})" for seeds in shares]
         cells += [f"{sum(exact)} of {len(mine)}", f"{sum(failed)} of {len(mine)}"]
         rows.append([STYLE[name][0], *cells])
     return table(["mechanism", *columns, "seeds without any error", "seeds that failed"], rows)
@@ -103,7 +102,7 @@ def recipe(runs):
         cells = [f"{failed} of {len(group)}", f"{max(losses):.4f}", f"{seconds:.0f}"]
         rows.append((max(losses), [*key, *cells]))
     headings = ["heads", "width of a head", "steps of warm-up", "steps", "seeds that failed"]
-    headings += ["nats a read, worst seed", "seconds"]
+    headings += ["nats per read, worst seed", "seconds"]
     return table(headings, [cells for _, cells in sorted(rows)])
 
 
@@ -124,40 +123,38 @@ def long(runs):
 
 
 def tasks(runs):
-    """The harder tasks: share of correct answers, worst seed, at 1 x and 16 x."""
-    values = by_seed(runs, "per_read")
-    names = list(by_mechanism(runs))
-    rows = []
-    for task in dict.fromkeys(task for task, _, _ in values):
-        lengths = sorted({length for where, _, length in values if where == task})
-        for length in (lengths[0], lengths[4]):
-            cells = [worst(values[task, name, length]) for name in names]
-            rows.append([f"{task.replace('_', ' ')}, {length:,}", *cells])
-    return table(["task, tokens", *(STYLE[name][0] for name in names)], rows)
+    """The harder tasks: share of correct answers, worst seed, by multiples of the training length.
 
-
-def registers(runs):
-    """Strings of registers at 16 times the training length: without an error, each seed."""
-    rows = []
-    for name, mine in by_mechanism(runs).items():
-        last = [run["rows"][-1] for run in mine if run["config"]["task"] == "registers"]
-        shares = [row["exact_match"] for row in last]
-        if last and min(shares) > 0:
-            failed = sum(round(row["n"] * (1 - row["exact_match"])) for row in last)
-            each = ", ".join(f"{share:.2f}" for share in shares)
-            rows.append([STYLE[name][0], each, f"{failed} of {sum(row['n'] for row in last)}"])
-    return table(["mechanism", "without an error, each seed", "strings with an error"], rows)
-
-
-def remedies(runs):
-    """What might help TRA: correct answers, worst seed, by multiples of the training length."""
+    Beyond the training length only where the worst seed learned the task, see learned.
+    """
     values = by_seed(runs, "per_read")
     rows = []
-    for task, name in sorted(dict.fromkeys(key[:2] for key in values)):
+    for task, name in dict.fromkeys(key[:2] for key in values):
         lengths = sorted(n for where, who, n in values if (where, who) == (task, name))
-        cells = [worst(values[task, name, lengths[place]]) for place in (0, 1, 2, 4)]
+        first, *longer = [worst(values[task, name, length]) for length in lengths]
+        cells = [f"yes ({first})", *longer]
+        if not learned(values, task, name):
+            cells = [f"no ({first})", *["not learned"] * len(longer)]
         rows.append([task.replace("_", " "), STYLE[name][0], *cells])
-    return table(["task", "mechanism", "1 x", "2 x", "4 x", "16 x"], rows)
+    return table(["task", "mechanism", "learned at 1x?", "2x", "4x", "8x", "16x"], rows)
+
+
+def vote(runs):
+    """Majorities of three writes: strings without an error, each seed, rounded down."""
+    values = by_seed(runs, "exact_match")
+    columns = {
+        "64": ("in_distribution", 64),
+        "4,096": ("in_distribution", 4096),
+        "4,096 sparse": ("sparse", 4096),
+        "4,096 very sparse": ("very_sparse", 4096),
+    }
+    rows = []
+    for name in by_mechanism(runs):
+        cells = []
+        for split, length in columns.values():
+            cells.append(", ".join(rounded_down(share) for share in values[split, name, length]))
+        rows.append([STYLE[name][0], *cells])
+    return table(["mechanism", *columns], rows)
 
 
 def language(runs):
@@ -239,7 +236,7 @@ TABLES = {  # of an experiment, as `reproduce` prints it and figures/README.md h
     "flip_flop_far": long,
     "flip_flop_million": long,
     "tasks": tasks,
-    "remedies": remedies,
+    "vote": vote,
     "language": language,
     "language_tried": language_tried,
 }
@@ -251,8 +248,6 @@ def marked(name):
         return files()
     if name == "five":
         return five(stored_in_favour())
-    if name == "registers":
-        return registers(stored("tasks") + stored("remedies"))
     if name in ("speed", "speed_by_length"):
         contents = json.loads((RESULTS / "cost.json").read_text(encoding="utf-8"))
         return speed(contents) if name == "speed" else speed_by_length(contents)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tra_mini import flip_flop
-from tra_mini.tasks import IGNORE, READ, WRITE
+from tra_mini.tasks import IGNORE, READ, WRITE, ZERO
 
 
 def check(batch, length, shortest=4):
@@ -62,6 +62,36 @@ def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
 
     tokens = torch.stack((instruction * K + register, 3 * K + bit), -1).flatten(1)
     return tokens, (tokens >= READ * K) & (tokens < IGNORE * K)
+
+
+def vote(batch, length, generator, n_votes=3, p_ignore=0.8):
+    """Flip-flops where a read asks for the majority of the latest n_votes written bits.
+
+    Tokens as of flip_flop. The first n_votes instructions are writes, the last is a read.
+    """
+    check_number("n_votes", n_votes, 1)
+    check(batch, length, 2 * n_votes + 2)
+    check_probability("p_ignore", p_ignore)
+    shape = (batch, length // 2)
+
+    draw = torch.rand(shape, generator=generator)
+    instruction = torch.full(shape, IGNORE)
+    instruction[draw >= p_ignore] = READ
+    instruction[draw >= (1 + p_ignore) / 2] = WRITE
+    instruction[:, :n_votes] = WRITE
+    instruction[:, -1] = READ
+
+    # ones[b, n]: how many of the first n writes are ones.
+    bit = torch.randint(2, shape, generator=generator)
+    writes = instruction == WRITE
+    n_writes = writes.cumsum(1)
+    total = (writes * bit).cumsum(1)
+    ones = torch.zeros(batch, shape[1] + 1, dtype=torch.long)
+    ones.scatter_reduce_(1, n_writes, total, "amax")
+    latest = ones.gather(1, n_writes) - ones.gather(1, (n_writes - n_votes).clamp(min=0))
+    bit = torch.where(instruction == READ, (2 * latest > n_votes).long(), bit)
+    tokens = torch.stack((instruction, ZERO + bit), -1).flatten(1)
+    return tokens, tokens == READ
 
 
 def recall(batch, length, generator, n_keys=256, n_values=16):
@@ -162,6 +192,7 @@ def max_retrieval(batch, length, generator, n_levels=10, n_classes=10):
 TASKS = {
     "flip_flop": flip_flop,
     "registers": registers,
+    "vote": vote,
     "recall": recall,
     "copy": copy,
     "count": count,

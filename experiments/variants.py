@@ -110,7 +110,7 @@ MECHANISMS.update(
     tra_low_threshold=LowThreshold,
 )
 STYLE.update(
-    contextual_only=("contextual distance only", "#692D96", "d", "-"),
+    contextual_only=("counted distance only", "#692D96", "d", "-"),
     distance_only=("raw distance only", "#4B6900", "p", "-"),
     sparsity_raw=("removal, raw distance", "#A52D69", "+", "--"),
     sparsity_only=("removal only", "#968700", "2", ":"),

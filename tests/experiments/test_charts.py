@@ -43,8 +43,9 @@ def worst(mechanism, split):
     return [min(values) for values in zip(*values_of(mechanism, split), strict=True)]
 
 
+TESTING = {"splits": SPLITS, "lengths": LENGTHS}
 RUNS = [
-    made_up(config(mechanism, seed, testing={"splits": SPLITS, "lengths": LENGTHS}), value)
+    made_up(config(mechanism, seed, testing=TESTING), value)
     for seed in SEEDS
     for mechanism in MECHANISMS
 ]
@@ -101,7 +102,8 @@ def panels(figure):
 def test_everything_has_a_name_of_its_own():
     """Every mechanism, and every kind of strings."""
     assert set(STYLE) == set(MECHANISMS)
-    assert set(ORDER) == {one["mechanism"] for one in EXPERIMENTS["flip_flop"]}
+    compared = EXPERIMENTS["flip_flop"] + EXPERIMENTS["tasks"]
+    assert set(ORDER) == {one["mechanism"] for one in compared}
     assert len({label for label, *_ in STYLE.values()}) == len(STYLE)
     for grid in EXPERIMENTS.values():
         for one in grid:
@@ -213,7 +215,7 @@ def test_mechanisms_draws_each_worst_seed_over_all_the_others():
     figure = charts.mechanisms(RUNS)
     pale_values = sorted(worst(mechanism, "sparse") for mechanism in ORDER)
     for ax, mechanism in zip(panels(figure), ORDER, strict=True):
-        assert ax.get_title() == STYLE[mechanism][0]
+        assert ax.get_title() == f"{STYLE[mechanism][0]}\n(seeds: 3)"
         pale, marked = curves(ax)
         assert sorted(list(line.get_ydata()) for line in pale) == pale_values
         assert {line.get_color() for line in pale} == {"0.85"}
@@ -228,11 +230,21 @@ def test_mechanisms_draws_each_worst_seed_over_all_the_others():
     assert entries == ["sparse, the other mechanisms", *(SPLIT_TITLE[split] for split in SPLITS)]
 
 
+def test_mechanisms_says_how_many_seeds_where_they_are_not_five():
+    runs = full_size("flip_flop")
+    runs.remove(next(run for run in runs if run["config"]["mechanism"] == "nope"))
+    titles = [ax.get_title() for ax in panels(charts.mechanisms(runs))]
+    assert "TRA" in titles and "NoPE\n(seeds: 4)" in titles
+
+
 def test_ablation_draws_every_seed_and_the_worst():
     """In each of six panels, no mechanism twice: three splits, a faint line a seed."""
     mechanisms = [mechanism for row in ABLATION.values() for mechanism in row]
     assert len(set(mechanisms)) == 6
-    for ax, mechanism in zip(charts.ablation(RUNS).axes, mechanisms, strict=True):
+    fewer = [run for run in RUNS if run["config"] != config("rope", 0, testing=TESTING)]
+    figure = charts.ablation(fewer)
+    assert "3 seeds" in figure.get_suptitle()  # of the six, whatever the others have
+    for ax, mechanism in zip(figure.axes, mechanisms, strict=True):
         faint, marked = curves(ax)
         assert len(faint) == len(SPLITS) * len(SEEDS)
         values = {line.get_label(): list(line.get_ydata()) for line in marked}
@@ -247,8 +259,8 @@ def test_cost_draws_every_measurement():
         assert drawn == [([256, 512], value) for value in values]
 
 
-def test_tasks_show_the_worst_seed_and_round_nothing_up_to_one():
-    """A square for each mechanism and length, with its number."""
+def test_tasks_show_the_worst_seed_where_it_was_learned():
+    """A square for each mechanism and length, with its number, rounded down; or not learned."""
 
     def run(mechanism, seed, shares):
         rows = [
@@ -258,12 +270,12 @@ def test_tasks_show_the_worst_seed_and_round_nothing_up_to_one():
         ]
         return {"config": {"mechanism": mechanism, "seed": seed}, "rows": rows}
 
-    runs = [run("tra", 5, (1.0, 0.999)), run("tra", 6, (1.0, 1.0)), run("fox", 5, (0.5, 0.25))]
+    runs = [run("tra", 5, (1.0, 0.999)), run("tra", 6, (0.99, 1.0)), run("fox", 5, (0.98, 0.25))]
     drawn = [ax for ax in charts.tasks(runs).axes if ax.get_title()]
     assert [ax.get_title() for ax in drawn] == ["recall", "parity"]
     for ax in drawn:
         assert [label.get_text() for label in ax.get_yticklabels()] == ["TRA", "FoX"]
-        assert [text.get_text() for text in ax.texts] == ["1.00", "<1", "0.50", "0.25"]
+        assert [text.get_text() for text in ax.texts] == ["0.99", "0.99", "not learned: 0.98"]
 
 
 def test_language_draws_the_worst_seed_by_length_and_one_by_position():

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from experiments.grids import SETTINGS
 from experiments.tasks import TASKS
+from tra_mini import flip_flop
+from tra_mini.tasks import VOCABULARY
 
 
 def read_registers(tokens, n_registers, p_ignore):
@@ -30,6 +32,24 @@ def read_registers(tokens, n_registers, p_ignore):
             held[register] = bit
         if kind == 1:
             answers[place] = held[register]
+    assert len(tokens) - 2 in answers
+    return answers
+
+
+def read_vote(tokens, n_votes, p_ignore):
+    """A read asks for the majority of the latest n written bits, zero where they are halved."""
+    written = []
+    answers = {}
+    for place in range(0, len(tokens), 2):
+        instruction, bit = VOCABULARY[tokens[place]], VOCABULARY[tokens[place + 1]]
+        assert instruction in "wri"
+        assert bit in "01"
+        assert instruction == "w" or place >= 2 * n_votes
+        if instruction == "w":
+            written.append(int(bit))
+        if instruction == "r":
+            ones = sum(written[-n_votes:])
+            answers[place] = VOCABULARY.index("1" if ones > n_votes - ones else "0")
     assert len(tokens) - 2 in answers
     return answers
 
@@ -93,6 +113,7 @@ def read_max_retrieval(tokens, n_levels, n_classes):
 
 READERS = {
     "registers": read_registers,
+    "vote": read_vote,
     "recall": read_recall,
     "copy": read_copy,
     "count": read_count,
@@ -109,6 +130,7 @@ def settings_of(task, length):
     unique = st.booleans()
     settings = {
         "registers": {"n_registers": st.integers(1, n), "p_ignore": share},
+        "vote": {"n_votes": st.integers(1, n), "p_ignore": share},
         "recall": {"n_keys": st.integers(math.ceil(length / 4), 40), "n_values": few},
         "copy": {"n_symbols": st.integers(max(n, 2), 30), "unique": unique},
         "count": {"modulus": st.integers(2, 9), "p_reset": share},
@@ -187,6 +209,15 @@ def test_one_register_is_flip_flop():
     assert torch.equal(scored, flips_scored)
 
 
+def test_one_vote_is_a_flip_flop():
+    """With one vote the majority is the latest write: the same strings from the same generator."""
+    generator = torch.Generator().manual_seed(3)
+    tokens, scored = flip_flop(20, 64, 0.8, generator)
+    ours, marks = drawn("vote", 20, 64, seed=3, n_votes=1, p_ignore=0.8)
+    assert torch.equal(ours, tokens)
+    assert torch.equal(marks, scored)
+
+
 def test_registers_are_named_evenly():
     """After the first K writes: ignores as often as p_ignore says, all else even."""
     K = 4
@@ -242,6 +273,8 @@ BAD = [
     ("registers", "length", 8),  # four writes and a read need ten tokens
     ("registers", "n_registers", 0),
     *(("registers", "p_ignore", p) for p in (-0.1, 1.5, math.nan)),
+    ("vote", "n_votes", 0),
+    *(("vote", "p_ignore", p) for p in (-0.1, 1.5, math.nan)),
     ("recall", "n_keys", 2),  # twelve tokens have three pairs
     ("recall", "n_values", 1),
     ("copy", "n_symbols", 1),
@@ -255,7 +288,7 @@ BAD = [
 @pytest.mark.parametrize(("task", "name", "value"), BAD)
 def test_bad_arguments_are_named(task, name, value):
     """A ValueError says which argument, what was given and what is allowed."""
-    arguments = {**SETTINGS[task], "batch": 2, "length": 12, "generator": torch.Generator()}
+    arguments = {**SETTINGS.get(task, {}), "batch": 2, "length": 12, "generator": torch.Generator()}
     arguments[name] = value
     with pytest.raises(ValueError, match=f"^{name} is {value}; allowed: "):
         TASKS[task](**arguments)

@@ -10,7 +10,7 @@ from laboratory import config, made_up, write_results
 
 from experiments import stored, tables
 from experiments.charts import FIVE
-from experiments.grids import EXPERIMENTS, LENGTHS, SPLITS
+from experiments.grids import EXPERIMENTS, LENGTHS, SPARSER, SPLITS
 from experiments.results import RESULTS
 from experiments.runs import LEARNED
 from experiments.tables import PAGES, TABLES, table, with_tables, worst, write_tables
@@ -134,7 +134,7 @@ def test_exact_matches_against_a_loop():
             shares = [share(config(name, seed), *where) for seed in range(3)]
             least, mean = re.fullmatch(r"(\S+) \((\S+)\)", cell).groups()
             assert float(least) == pytest.approx(min(shares))
-            assert float(mean) == pytest.approx(sum(shares) / 3, abs=0.0051)
+            assert 0 <= sum(shares) / 3 - float(mean) + 1e-6 < 0.0101
 
 
 def run_of(mechanism, seed, split, lengths, **values):
@@ -146,11 +146,8 @@ def run_of(mechanism, seed, split, lengths, **values):
     return run
 
 
-def test_long_strings_and_registers_are_counted():
-    """All seeds together: strings without an error, and the seconds of one; with an error.
-
-    Of registers, a mechanism with a seed that gets no string is left out.
-    """
+def test_long_strings_are_counted():
+    """All seeds together: strings without an error, and the seconds of one."""
     runs = [
         run_of("tra", seed, "sparse", [16384], exact_match=exact, seconds=seconds)
         for seed, (exact, seconds) in enumerate(((1.0, 200), (0.95, 60), (0.9, 100)))
@@ -158,26 +155,34 @@ def test_long_strings_and_registers_are_counted():
     _, rows = cells_of(tables.long(runs))
     assert rows == [["16,384", "sparse (ignore 0.98)", "57 of 60", "3 to 10"]]
 
-    shares = (("tra", 0, 0.95), ("tra", 1, 0.9), ("fox", 0, 1.0), ("fox", 1, 0.0))
-    runs = [
-        run_of(name, seed, "registers", [64, 1024], exact_match=exact)
-        for name, seed, exact in shares
-    ]
-    _, rows = cells_of(tables.registers(runs))
-    assert rows == [["TRA", "0.95, 0.90", "3 of 40"]]
 
-
-def test_harder_tasks_show_the_training_length_and_sixteen_times_it():
-    """Of the worst seed; the remedies also 2 and 4 times it."""
-    lengths = [18, 34, 66, 130, 258, 1026]
+def test_a_harder_task_shows_its_lengths_only_where_it_was_learned():
+    """By the worst seed: one that answers less than 0.99 at the training length spoils the row."""
+    lengths = [18, 34, 66, 130, 258]
     runs = [run_of("tra", seed, "max_retrieval", lengths) for seed in range(2)]
+    runs += [run_of("fox", seed, "max_retrieval", lengths) for seed in range(2)]
     for run in runs:
         for row in run["rows"]:
-            row["per_read"] = 1 - row["length"] / 2000 - run["config"]["seed"] / 1000
-    _, rows = cells_of(tables.tasks(runs))
-    assert rows == [["max retrieval, 18", "0.99"], ["max retrieval, 258", "0.87"]]
-    _, rows = cells_of(tables.remedies(runs))
-    assert rows == [["max retrieval", "TRA", "0.99", "0.98", "0.96", "0.87"]]
+            row["per_read"] = 1 - (row["length"] - 18) / 2000 - run["config"]["seed"] / 1000
+    runs[3]["rows"][0]["per_read"] = 0.98
+    headings, rows = cells_of(tables.tasks(runs))
+    assert headings[2:] == ["learned at 1x?", "2x", "4x", "8x", "16x"]
+    assert rows == [
+        ["max retrieval", "TRA", "yes (0.99)", "0.99", "0.97", "0.94", "0.87"],
+        ["max retrieval", "FoX", "no (0.98)", *["not learned"] * 4],
+    ]
+
+
+def test_votes_show_every_seed():
+    runs = []
+    for seed in range(2):
+        testing = {"splits": SPARSER, "lengths": [64, 4096]}
+        run = made_up(config("tra", seed, task="vote", testing=testing), lambda *_: 1.0)
+        for row in run["rows"]:
+            row["exact_match"] = 1 - seed * (row["length"] == 4096) * len(row["split"]) / 100
+        runs.append(run)
+    _, rows = cells_of(tables.vote(runs))
+    assert rows == [["TRA", "1.00, 1.00", "1.00, 0.85", "1.00, 0.94", "1.00, 0.89"]]
 
 
 def test_of_losses_the_highest_counts(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ RUN = {"steps": 1, "seed": 0, "length": 4, "batch": 1, "learning_rate": 1e-3}
 NOT_WHOLE = (None, "3", [3], 2.5)
 SIZES = {  # of each task, besides the length
     tasks.registers: ("batch", "n_registers"),
+    tasks.vote: ("batch", "n_votes"),
     tasks.recall: ("batch", "n_keys", "n_values"),
     tasks.copy: ("batch", "n_symbols"),
     tasks.count: ("batch", "modulus"),
@@ -34,7 +35,8 @@ def test_a_tasks_sizes_are_whole_numbers(task, name, wrong):
 
 @pytest.mark.parametrize("wrong", [None, "0.5", [0.5], float("nan")])
 @pytest.mark.parametrize(
-    ("task", "name"), [(tasks.registers, "p_ignore"), (tasks.count, "p_reset")]
+    ("task", "name"),
+    [(tasks.registers, "p_ignore"), (tasks.vote, "p_ignore"), (tasks.count, "p_reset")],
 )
 def test_a_tasks_probabilities_are_numbers(task, name, wrong):
     with pytest.raises(ValueError) as error:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,11 +13,12 @@ import torch.nn.functional as F
 from experiments import stored
 from experiments.results import by_seed
 from experiments.runs import LEARNED
-from tra_mini import threshold_relative_attention
+from tra_mini import flip_flop, threshold_relative_attention, trained
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIGURES = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+TEACHING = (ROOT / "TEACHING.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_can_be_read_in_one_go():
@@ -46,6 +48,19 @@ def test_every_link_leads_to_a_file(page):
         path, _, _ = unquote(link).partition("#")
         assert not path or ((ROOT / page).parent / path).exists(), link
     assert links
+
+
+def test_the_minutes_are_those_that_the_notebooks_state():
+    """In the README's table, and in TEACHING in the same order."""
+    listed = re.findall(r"\(notebooks/(\S+)\): .* \| (\d+) \|", README)
+    assert len(listed) == 10
+    for name, minutes in listed:
+        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+        text = "\n".join(cell.source for cell in notebook.cells[:4])
+        assert re.search(r"About (\d+) minutes to read", text)[1] == minutes, name
+    [sentence] = re.findall(r"To read for the first time, [^.]*\.", TEACHING)
+    without_names = re.sub(r"\([^)]*\)", "", sentence)
+    assert re.findall(r"\d+", without_names) == [minutes for _, minutes in listed]
 
 
 def runs_of(experiment, mechanism):
@@ -97,7 +112,7 @@ def test_where_tra_loses():
     names = {name for _, name, _ in text}
     ahead = {name for name in names if max(text["text", name, 128]) < min(text["text", "tra", 128])}
     assert (len(ahead), len(names)) == (7, 12)
-    assert "at 128 bytes seven of\nthe eleven others are ahead of every seed of TRA" in FIGURES
+    assert "at 128 bytes seven of the eleven others are ahead of every seed\nof TRA" in FIGURES
 
 
 def test_what_a_low_threshold_costs_and_brings():
@@ -120,9 +135,25 @@ def test_what_a_low_threshold_costs_and_brings():
     assert wrong(runs_of("remedies", "tra_low_threshold")) > wrong(runs_of("tasks", "tra"))
 
 
+def test_bfloat16_moves_tra_more_than_others():
+    """By how much the logits change, as a share of the largest; 64 tokens as in training."""
+    torch.set_num_threads(1)  # as in the notebooks, which share these models
+    tokens, _ = flip_flop(16, 64, 0.8, torch.Generator().manual_seed(0))
+    moved = {}
+    for name in ("tra", "fox", "alibi"):
+        model = trained(name)
+        with torch.no_grad():
+            exact = model(tokens)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = model(tokens)
+        moved[name] = ((exact - rough).abs().max() / exact.abs().max()).item()
+    assert moved["tra"] > 0.1
+    assert max(moved["fox"], moved["alibi"]) < 0.05
+
+
 def test_removal_with_raw_distance_does_as_well_on_flip_flops():
     exact = by_seed(runs_of("flip_flop", "sparsity_raw"), "exact_match")
     assert min(map(min, exact.values())) == 1
     slips = by_seed(runs_of("flip_flop", "contextual_only"), "exact_match")
     assert sum(share < 1 for share in slips["sparse", "contextual_only", 4096]) == 4
-    assert "Contextual distance alone loses sparse strings with four seeds of\nfive." in FIGURES
+    assert "Counted distance alone loses sparse strings with four seeds of\nfive." in FIGURES
