@@ -1,4 +1,4 @@
-"""Language modelling over bytes: the standard library's own source, and bits a byte by length."""
+"""Language modelling over bytes: the standard library's own source, and bits per byte by length."""
 
 import hashlib
 import math

@@ -216,7 +216,7 @@ def test_a_run_of_a_harder_task():
 
 
 def test_a_run_of_text():
-    """Rows in bits a byte, and with them what they depend on besides: the corpus."""
+    """Rows in bits per byte, and with them what they depend on besides: the corpus."""
     testing = {"splits": {"text": {"split": "test"}}, "lengths": [8, 16], "tokens": 64}
     one = config(task="stdlib_bytes", settings={"split": "train"}, vocab_size=256, testing=testing)
     done = run(one)

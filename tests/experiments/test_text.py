@@ -1,4 +1,4 @@
-"""Text: the corpus is split by file; windows and bits a byte equal slow loops."""
+"""Text: the corpus is split by file; windows and bits per byte equal slow loops."""
 
 import math
 import os
@@ -149,7 +149,7 @@ def test_impossible_windows_are_refused():
         windows(corpus, 0, 4, torch.Generator())
 
 
-# Bits a byte
+# bits per byte
 
 
 class Table(nn.Module):
