@@ -29,7 +29,7 @@ KNOWN_TASKS = {
     "published_flip_flop": published_flip_flop,
 }
 RECIPE = ("steps", "length", "batch", "learning_rate", "warmup")
-LEARNED = 0.05  # nats a read at the training length: a training that ends above it failed
+LEARNED = 0.05  # nats per read at the training length: a training that ends above it failed
 FULL_ATTENTION = 4096  # tokens; longer sequences are tested by a model that stops early
 
 

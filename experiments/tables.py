@@ -158,7 +158,7 @@ def vote(runs):
 
 
 def language(runs):
-    """Bits a byte, worst seed, the best at 128 bytes first."""
+    """Bits per byte, worst seed, the best at 128 bytes first."""
     values = by_seed(runs, "bits_per_byte")
     lengths = (128, 256, 512, 1024, 2048)
     names = [name for name in ORDER if ("text", name, 128) in values]
