@@ -21,7 +21,7 @@ def causal(scores):
 
 
 def surviving(scores, threshold=0.0):
-    """Removal, the paper's selective sparsity: 1.0 where j <= i and S_ij > threshold, else 0.0; shaped like scores."""
+    """Selective sparsity: 1.0 where j <= i and S_ij > threshold, else 0.0; shaped like scores."""
     rows, keys = scores.shape[-2:]
     keep = scores.detach().clone().gt_(threshold)  # floats: several times faster than booleans
     keep[..., keys - rows :].tril_()  # only this square holds keys later than a query
@@ -29,7 +29,7 @@ def surviving(scores, threshold=0.0):
 
 
 def survivor_distance(keep):
-    """Counted distance, the paper's contextualised: c_ij counts the survivors from j to i; shaped like keep."""
+    """Contextualised distance: c_ij counts the survivors from j to i; shaped like keep."""
     survivors = keep.cumsum(-1)  # from the first key up to j; exact in float32 up to 2^24
     return (survivors[..., -1:] - survivors).add_(keep)
 
