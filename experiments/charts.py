@@ -269,7 +269,7 @@ def rounded_down(share):
 
 
 def language(runs):
-    """Bits per byte by the length of context, worst seed; at the longest by position, first seed."""
+    """Bits per byte by length of context, worst seed; by position at the longest, first seed."""
     values = by_seed(runs, "bits_per_byte")
     lengths = sorted({length for _, _, length in values})
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
