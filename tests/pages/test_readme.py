@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from experiments import stored
 from experiments.charts import learned
+from experiments.grids import SPARSER, VOTERS
 from experiments.results import by_seed
 from experiments.runs import LEARNED
 from tra_mini import flip_flop, threshold_relative_attention, trained
@@ -95,8 +96,7 @@ def test_where_tra_loses():
     values = by_seed(stored("tasks"), "per_read")
     for task in ("recall", "copy", "count", "max_retrieval"):
         assert not learned(values, task, "tra")
-        assert all(learned(values, task, name) for name in ("fox", "alibi", "rope", "ssmax"))
-    assert learned(values, "registers", "tra")
+        assert all(learned(values, task, name) for name in ("fox", "alibi"))
 
     text = by_seed(stored("language"), "bits_per_byte")
     for length in (128, 256, 512, 1024, 2048):
@@ -105,6 +105,48 @@ def test_where_tra_loses():
     ahead = {name for name in names if max(text["text", name, 128]) < min(text["text", "tra", 128])}
     assert (len(ahead), len(names)) == (7, 12)
     assert "at 128 bytes seven of the eleven others are ahead of every seed\nof TRA" in FIGURES
+
+
+def test_what_is_said_of_the_harder_tasks():
+    """Which were learned, and who is best at 16 times the training length."""
+    values = by_seed(stored("tasks"), "per_read")
+    names = {name for _, name, _ in values}
+    tasks = {task for task, _, _ in values} - {"parity"}
+
+    def ranked(task):
+        longest = max(n for where, _, n in values if where == task)
+        shares = {name: min(values[task, name, longest]) for name in names}
+        known = [name for name in names if learned(values, task, name)]
+        return sorted(known, key=shares.get, reverse=True), shares
+
+    for name in ("contextual_only", "fox", "alibi"):
+        assert all(learned(values, task, name) for task in tasks)
+    missed = {name: {task for task in tasks if not learned(values, task, name)} for name in names}
+    assert missed["ssmax"] == {"count"}
+    assert missed["rope"] == {"count", "recall"}
+    assert missed["tra"] == tasks - {"registers"}
+    assert missed["tra_low_threshold"] == tasks - {"registers", "max_retrieval"}
+    for name, task in (("ssmax", "count"), ("rope", "count"), ("rope", "recall")):
+        assert sum(share < 0.99 for share in values[task, name, 16]) == 1
+    assert min(values["count", "ssmax", 16] + values["count", "rope", 16]) > 0.98
+    assert min(values["recall", "rope", 16]) < 0.6
+    assert [name for name in names if learned(values, "parity", name)] == ["lstm"]
+
+    assert next(name for name in ranked("registers")[0] if name != "lstm") == "tra"
+    best, shares = ranked("max_retrieval")
+    assert best[:2] == ["ssmax", "tra_low_threshold"]
+    assert shares["tra_low_threshold"] > 0.8
+    for task in ("recall", "max_retrieval"):
+        _, shares = ranked(task)
+        assert shares["ssmax"] > 0.98
+        assert max(shares["fox"], shares["alibi"]) < 0.5
+    best, shares = ranked("count")
+    assert set(best[:3]) == {"lstm", "fox", "contextual_only"}
+    assert shares[best[2]] > 0.95
+    best, shares = ranked("copy")
+    assert best[0] == "ssmax"
+    assert 0.35 < shares["ssmax"] < 0.45
+    assert max(shares[name] for name in best[1:]) < 0.2
 
 
 def test_what_a_low_threshold_costs_and_brings():
@@ -122,15 +164,21 @@ def test_what_a_low_threshold_costs_and_brings():
 
 
 def test_what_is_said_of_the_vote():
-    """Every mechanism learns it; at 4,096 tokens TRA alone keeps it, with every seed."""
+    """At 4,096 tokens TRA keeps it with two seeds of three; the third has not learned it."""
     exact = by_seed(stored("vote"), "exact_match")
-    for kind, name, length in exact:
-        if (kind, length) == ("in_distribution", 64):
-            assert min(exact[kind, name, length]) > 0.95
-        if length == 4096 and name == "tra":
-            assert min(exact[kind, name, length]) == 1
-        if (kind, length) == ("sparse", 4096) and name != "tra":
-            assert min(exact[kind, name, length]) < 0.5
+    kept = {}
+    for name in VOTERS:
+        longest = [exact[kind, name, 4096] for kind in SPARSER]
+        kept[name] = [set(shares) == {1} for shares in zip(*longest, strict=True)]
+    assert kept.pop("tra") == [True, True, False]
+    assert sum(kept.pop("contextual_only")) == 1
+    assert not any(map(any, kept.values()))
+    assert 0.95 < exact["in_distribution", "tra", 64][2] < 0.99
+    assert exact["in_distribution", "tra", 1024][0] == 30 / 32
+    assert max(exact["in_distribution", "sparsity_raw", 4096]) < 0.2
+    assert sorted(exact["in_distribution", "fox", 4096]) == [7 / 8, 1, 1]
+    assert max(exact["sparse", "fox", 4096]) < 0.5
+    assert sorted(exact["sparse", "contextual_only", 4096])[1] < 0.5
 
 
 def test_bfloat16_moves_tra_more_than_others():
