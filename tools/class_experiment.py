@@ -51,7 +51,7 @@ def summary(runs):
         label = plots.STYLE[member_run["config"]["mechanism"]][0]
         for split in TESTING["splits"]:
             _, shares = charts.curve(member_run, split)
-            cells = "".join(f"{charts.cell(share):>7}" for share in shares)
+            cells = "".join(f"{charts.rounded_down(share):>7}" for share in shares)
             lines.append(f"{label:5}{charts.SPLIT_TITLE[split]:27}{cells}")
     return "\n".join(lines)
 

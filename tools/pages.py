@@ -135,7 +135,7 @@ def page_of(path, notebook, places, exporter):
         html, _ = exporter.from_notebook_node(notebook)
         body = BeautifulSoup(html, "html.parser")
         settle(body, path.parent)
-        number_marks(body)
+        number_marks(body, path.suffix == ".md")
         keep_readable(body, path.parent)
         for link in body.select("a[href]"):
             redirect(link, path.parent, file, places)
@@ -184,15 +184,21 @@ def width_of(data):
     return 0
 
 
-def number_marks(body):
-    """Gives each heading a mark of its own, also where several have the same words."""
+def number_marks(body, of_markdown):
+    """Gives each heading a mark of its own, also where several have the same words.
+
+    of_markdown: in small letters, as GitHub shows the page, so that a link leads to both.
+    """
     number = Counter()
     for heading in body.select(":is(h1, h2, h3, h4)[id]"):
         mark = heading["id"]
+        if of_markdown:
+            mark = mark.lower()
         number[mark] += 1
         if number[mark] > 1:
-            heading["id"] = f"{mark}-{number[mark]}"
-            heading.find("a", class_="anchor-link")["href"] = f"#{heading['id']}"
+            mark = f"{mark}-{number[mark]}"
+        heading["id"] = mark
+        heading.find("a", class_="anchor-link")["href"] = f"#{mark}"
 
 
 def redirect(link, source, file, places):
