@@ -103,9 +103,9 @@ def task_config(task, mechanism, seed):
     return config
 
 
-def vote_config(mechanism, seed):
+def vote_config(mechanism, seed, steps=2000):
     """A run on majorities of three writes; layers and steps were chosen for TRA, with seed 100."""
-    config = flip_flop_config(mechanism, seed, task="vote", n_layer=3, steps=2000)
+    config = flip_flop_config(mechanism, seed, task="vote", n_layer=3, steps=steps)
     config["settings"] = {"n_votes": 3, "p_ignore": config.pop("p_ignore")}
     splits = {name: {"n_votes": 3, "p_ignore": p} for name, p in SPARSER.items()}
     config["testing"] = {"splits": splits, "lengths": [64, 256, 1024, 4096], "tokens": 2**15}
@@ -164,6 +164,11 @@ EXPERIMENTS = {
         for mechanism in CONTENDERS
     ],
     "vote": [vote_config(mechanism, seed) for seed in SEEDS[:3] for mechanism in VOTERS],
+    "vote_longer": [
+        vote_config(mechanism, seed, steps=3000)
+        for seed in SEEDS[:3]
+        for mechanism in ("tra", "sparsity_raw", "fox")
+    ],
     "language": [language_config(mechanism, first) for mechanism in ON_TEXT]
     + [language_config(mechanism, seed) for seed in others for mechanism in HEADLINE],
     "language_tried": [

@@ -237,6 +237,7 @@ TABLES = {  # of an experiment, as `reproduce` prints it and figures/README.md h
     "flip_flop_million": long,
     "tasks": tasks,
     "vote": vote,
+    "vote_longer": vote,
     "language": language,
     "language_tried": language_tried,
 }

@@ -31,6 +31,17 @@ def check_probability(name, p):
         raise ValueError(f"{name} is {p}; allowed: 0 to 1")
 
 
+def draw_instructions(shape, p_ignore, n_first, generator):
+    """Instructions as in flip_flop: n_first writes first, a read last, ignores by p_ignore."""
+    draw = torch.rand(shape, generator=generator)
+    instruction = torch.full(shape, IGNORE)
+    instruction[draw >= p_ignore] = READ
+    instruction[draw >= (1 + p_ignore) / 2] = WRITE
+    instruction[:, :n_first] = WRITE
+    instruction[:, -1] = READ
+    return instruction
+
+
 def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
     """Flip-flops over K registers: each instruction names one (K = 1: flip_flop; Liu et al. 2023).
 
@@ -43,13 +54,8 @@ def registers(batch, length, generator, n_registers=4, p_ignore=0.5):
     check_probability("p_ignore", p_ignore)
     shape = (batch, length // 2)
 
-    # Instructions, as in flip_flop, and the register that each names.
-    draw = torch.rand(shape, generator=generator)
-    instruction = torch.full(shape, IGNORE)
-    instruction[draw >= p_ignore] = READ
-    instruction[draw >= (1 + p_ignore) / 2] = WRITE
-    instruction[:, :K] = WRITE
-    instruction[:, -1] = READ
+    # Instructions, and the register that each names.
+    instruction = draw_instructions(shape, p_ignore, K, generator)
     register = torch.randint(K, shape, generator=generator)
     register[:, :K] = torch.arange(K)
 
@@ -73,21 +79,16 @@ def vote(batch, length, generator, n_votes=3, p_ignore=0.8):
     check(batch, length, 2 * n_votes + 2)
     check_probability("p_ignore", p_ignore)
     shape = (batch, length // 2)
-
-    draw = torch.rand(shape, generator=generator)
-    instruction = torch.full(shape, IGNORE)
-    instruction[draw >= p_ignore] = READ
-    instruction[draw >= (1 + p_ignore) / 2] = WRITE
-    instruction[:, :n_votes] = WRITE
-    instruction[:, -1] = READ
+    instruction = draw_instructions(shape, p_ignore, n_votes, generator)
+    bit = torch.randint(2, shape, generator=generator)
 
     # ones[b, n]: how many of the first n writes are ones.
-    bit = torch.randint(2, shape, generator=generator)
     writes = instruction == WRITE
     n_writes = writes.cumsum(1)
-    total = (writes * bit).cumsum(1)
     ones = torch.zeros(batch, shape[1] + 1, dtype=torch.long)
-    ones.scatter_reduce_(1, n_writes, total, "amax")
+    ones.scatter_reduce_(1, n_writes, (writes * bit).cumsum(1), "amax")
+
+    # A read's bit: the majority of the latest writes, as a difference of two counts.
     latest = ones.gather(1, n_writes) - ones.gather(1, (n_writes - n_votes).clamp(min=0))
     bit = torch.where(instruction == READ, (2 * latest > n_votes).long(), bit)
     tokens = torch.stack((instruction, ZERO + bit), -1).flatten(1)

@@ -59,7 +59,15 @@ def test_configs_differ_and_survive_json(name):
         task_of(one, next(iter(one["testing"]["splits"].values())))
 
 
-COMPARISONS = ["flip_flop", "flip_flop_four_heads", "flip_flop_variants", "tasks", "vote", "paper"]
+COMPARISONS = [
+    "flip_flop",
+    "flip_flop_four_heads",
+    "flip_flop_variants",
+    "tasks",
+    "vote",
+    "vote_longer",
+    "paper",
+]
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

@@ -149,7 +149,7 @@ def test_impossible_windows_are_refused():
         windows(corpus, 0, 4, torch.Generator())
 
 
-# bits per byte
+# Bits per byte
 
 
 class Table(nn.Module):

@@ -179,6 +179,9 @@ def test_what_is_said_of_the_vote():
     assert sorted(exact["in_distribution", "fox", 4096]) == [7 / 8, 1, 1]
     assert max(exact["sparse", "fox", 4096]) < 0.5
     assert sorted(exact["sparse", "contextual_only", 4096])[1] < 0.5
+    longer = by_seed(stored("vote_longer"), "exact_match")
+    shares = zip(*(longer[kind, "tra", 4096] for kind in SPARSER), strict=True)
+    assert [set(seed) == {1} for seed in shares] == [False, True, False]
 
 
 def test_bfloat16_moves_tra_more_than_others():
