@@ -66,6 +66,8 @@ def milliseconds(shape, backward, repeats):
         del forms["naive"]
     if backward:
         del forms["early"]
+
+    # Each round times every form once.
     times = {name: [] for name in forms}
     for _ in range(repeats + 1):
         for name, form in forms.items():
@@ -98,6 +100,8 @@ def extra_memory(name, length):
 def measure():
     """All of it, written to cost.json."""
     results.check_writable(RESULTS)
+
+    # How many times as long one form takes as another.
     ratios = []
     for shape in SHAPES:
         for backward in (False, True):
@@ -112,6 +116,7 @@ def measure():
             )
             print("  ".join(f"{name} {value}" for name, value in ratios[-1].items()))
 
+    # Times and memory against the length.
     table = []
     for length in tqdm(LENGTHS, disable=None):
         shape = (1, 4, length, 16)
@@ -124,6 +129,7 @@ def measure():
             row["memory_mb"] = extra_memory(name, length)
             table.append(row)
 
+    # The file.
     environment = {**results.environment(), "threads": torch.get_num_threads()}
     contents = {"schema": results.SCHEMA, "experiment": "cost", "environment": environment}
     text = json.dumps({**contents, "ratios": ratios, "table": table})

@@ -31,6 +31,7 @@ def train_resumable(
     check_writable(Path(path).parent)
     model, optimizer, generator, first, seconds = restore(path, model_config, seed, device)
 
+    # Train, and keep the state every SAVE_EVERY steps.
     began = time.perf_counter() - seconds
     step = first
     kept = first

@@ -19,6 +19,8 @@ def executor(address, patience=30):
         from distributed import Client
     except ImportError:
         raise ValueError("a scheduler needs Dask; install it: pip install '.[cluster]'") from None
+
+    # Connect, once it is sure that a scheduler of Dask answers.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors reach the caller
     try:
         asyncio.run(greet(address))
@@ -52,15 +54,21 @@ def check_workers(client, patience):
     except TimeoutError:
         address = client.scheduler.address
         raise ValueError(f"scheduler is {address!r}, which has no worker so far") from None
+
+    # A process for each job.
     for worker, about in client.scheduler_info(n_workers=-1)["workers"].items():
         if about["nthreads"] != 1:
             found = f"worker {worker} has {about['nthreads']} threads"
             raise ValueError(f"{found}; allowed: 1, as `dask worker --nthreads 1` starts it")
+
+    # The same Python as here, by its first two numbers.
     here = platform.python_version_tuple()[:2]
     for worker, versions in client.get_versions()["workers"].items():
         python = versions["host"]["python"]  # such as 3.11.7.final.0
         if tuple(python.split(".")[:2]) != here:
             raise ValueError(f"worker {worker} has Python {python}; allowed: {'.'.join(here)}")
+
+    # The project itself.
     for worker, found in client.run(find_spec, "experiments.runs", on_error="return").items():
         if found is None or isinstance(found, Exception):
             raise ValueError(f"worker {worker} lacks this project; install it there, too ({found})")

@@ -36,6 +36,8 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"name is {name!r}; allowed: {', '.join(EXPERIMENTS)}")
+
+    # What is missing, and whether it can be kept.
     environment = results.environment(device)
     results.check_writable(folder)
     results.check_writable(MODELS)
@@ -45,6 +47,7 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     kept = len(EXPERIMENTS[name]) - len(missing)
     print(f"{name}: {kept} of {len(EXPERIMENTS[name])} runs are in {path}", flush=True)
 
+    # Compute it; every run is kept as it finishes.
     job = partial(run_in, environment, device=device)
     keep = partial(results.keep, path, here=environment)
     try:
@@ -55,6 +58,8 @@ def run_experiment(name, folder=RESULTS, device="cpu", executor=None):
     except CancelledError:
         message = f"the scheduler is gone; finished runs are in {path}, the same command goes on"
         raise RuntimeError(message) from None
+
+    # The first failure stands for all.
     if failures:
         message = f"{len(failures)} runs failed, the others are in {path}: {failures[0]!r}"
         if isinstance(failures[0], BrokenExecutor):

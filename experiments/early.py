@@ -34,6 +34,8 @@ def attend_early(q, k, v, log_forget, threshold=0.0, block_size=BLOCK):
     check_inputs(q, q, q, log_forget, threshold, block_size)
     if q.dtype != torch.float32:
         raise ValueError(f"q is {q.dtype}; allowed: torch.float32, in which e^-104 is 0")
+
+    # Each head by itself, a block of queries at a time.
     B, H, new, D = q.shape
     largest = q.norm(dim=-1).max() * k.norm(dim=-1).max() / math.sqrt(D)
     if largest > LARGEST_SCORE:

@@ -49,6 +49,8 @@ def run_all(function, jobs, on_result, executor=None):
     if executor is None:
         pool = local_executor()
         executor = pool
+
+    # Results are handed on as they come; failures are collected.
     futures = []
     failures = []
     try:

@@ -32,12 +32,16 @@ def files_of(source):
     if len(kinds) != 1:
         given = f"source is {source}, with {len(kinds)} kinds of files"
         raise ValueError(f"{given}; allowed: files of one kind of {', '.join(KINDS)}")
+
+    # A file's name begins with its split.
     splits = {}
     for file in files:
         if file.stat().st_size == 0:
             raise ValueError(f"{file} is empty; allowed: one string or more")
         split = file.name.split(".")[0].split("-")[0]
         splits.setdefault(split, []).append(glob.escape(str(file)))  # the library takes patterns
+
+    # So that every row is read as it stands.
     arguments = {"path": kinds.pop(), "data_files": splits}
     if arguments["path"] == "csv":
         arguments["keep_default_na"] = False  # a row NA or null is text
@@ -57,6 +61,8 @@ def texts(source, split):
     check_writable(datasets.config.HF_DATASETS_CACHE)  # the library's home, where it keeps copies
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+
+    # A copy on disk, or a set of the hub.
     arguments = {"path": source}
     if Path(source).exists():
         arguments = files_of(source)
@@ -67,6 +73,8 @@ def texts(source, split):
         given = f"source is {source!r}, which cannot be read ({type(error).__name__}: {reason})"
         allowed = "a set of the hub, which the first time needs the network, or a copy on disk"
         raise ValueError(f"{given}; allowed: {allowed}") from error
+
+    # What was found must have this split, and text in it.
     if split not in found:
         raise ValueError(f"split is {split!r}; allowed: {', '.join(found)}, those of {source}")
     columns = found[split].features
@@ -87,14 +95,19 @@ def flip_flop_rows(source, split):
     if length < 4 or length % 2:
         raise ValueError(f"{source}, {split}, has length {length}; allowed: even numbers from 4")
     rows = np.empty((len(strings), length), np.uint8)
+
+    # Some rows at a time: they may be millions.
     for first in range(0, len(strings), ROWS):
         batch = [text or "" for text in strings[first : first + ROWS]["text"]]
         where = f"of {source}, {split},"
+
+        # All as long as the first.
         for place, text in enumerate(batch):
             if len(text) != length:
                 given = f"row {first + place} {where} has {len(text)} characters"
                 raise ValueError(f"{given}; allowed: {length}, as the first")
 
+        # Instructions and bits in turn.
         characters = np.frombuffer("".join(batch).encode("ascii", "replace"), np.uint8)
         tokens = TOKEN_OF[characters].reshape(-1, length)
         is_bit = np.arange(length) % 2 == 1
@@ -104,6 +117,7 @@ def flip_flop_rows(source, split):
             given = f"row {first + row} {where} has {batch[row][place]!r} at {place}"
             raise ValueError(f"{given}; allowed: one of w, r, i, then 0 or 1, in turn")
 
+        # A read or more, each answered by the latest write.
         unread = (tokens != READ).all(1)
         if unread.any():
             given = f"row {first + unread.argmax()} {where} has no read"

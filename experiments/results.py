@@ -67,6 +67,8 @@ def load(path):
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {str(error)[:80]}"
         raise ValueError(f"{path} is cut off or no results file ({reason})") from None
+
+    # What can be read may still be of another schema, or contradict itself.
     if schema != SCHEMA or not whole:
         raise ValueError(f"{path} has schema {schema!r}; allowed: {SCHEMA}, with all of its fields")
     if len(names) < len(contents["runs"]):

@@ -94,6 +94,8 @@ def recipe(runs):
         width = config["d_model"] // config["n_head"]
         key = (config["n_head"], width, config["warmup"], config["steps"])
         groups.setdefault(key, []).append(run)
+
+    # A row for each: what it is, and how its seeds did.
     rows = []
     for key, group in groups.items():
         losses = [run["rows"][0]["loss"] for run in group]

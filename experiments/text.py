@@ -112,6 +112,7 @@ def bits_per_byte(model, task, lengths, *, n, seed):
         raise ValueError(f"lengths is {lengths}; allowed: one or more, all dividing the longest")
     spans, _ = task(n, longest + 1, generator=torch.Generator().manual_seed(seed % 2**63))
 
+    # The same spans, cut into chunks of each length.
     rows = []
     for length in lengths:
         chunks = spans[:, :-1].reshape(-1, length)

@@ -81,6 +81,8 @@ def handed_out(notebook, solutions):
             }
             if not solutions:
                 cell.source = stub(cell.source, number)
+
+    # No outputs: they would show what the solutions print.
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
@@ -141,6 +143,8 @@ def restore(path, exercises=EXERCISES):
     ours = handed_out(nbformat.read(reference, as_version=4), solutions=False)
     notebook = nbformat.read(path, as_version=4)
     present = {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells}
+
+    # Each check and discussion whose mark is missing, if its cell is still there.
     restored = 0
     lost = []
     for number, parts in numbered(ours).items():
@@ -154,8 +158,10 @@ def restore(path, exercises=EXERCISES):
             else:
                 cell.metadata["nbgrader"] = mark
                 restored += 1
+
+    # Renamed when whole: no work is lost.
     if restored:
-        beside = path.with_name(f"{path.name}.part")  # renamed when whole: no work is lost
+        beside = path.with_name(f"{path.name}.part")
         beside.write_text(nbformat.writes(notebook), encoding="utf-8")
         beside.replace(path)
     return restored, lost

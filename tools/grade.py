@@ -118,6 +118,8 @@ def grade(student, reference, files, task, seconds, table):
             outcomes, reason = run(path.resolve(), reference.parent, task, seconds)
     except Exception as error:  # noqa: BLE001 (its trouble costs only its own rows)
         reason = f"{UNFINISHED}{type(error).__name__}: {error}"
+
+    # A row for each exercise: its own verdict, or the reason that stands for all.
     rows = {}
     for number in task["checks"]:
         row = [student, number, *outcomes.get(number, (0, reason)), name, digest]
@@ -146,6 +148,8 @@ def run(notebook, check_folder, task, seconds):
             "disk": DISK,
         }
         output, reason = communicate(job)
+
+    # Its verdicts; one without a number stands for every exercise that has none.
     outcomes = read_outcomes(output, job["token"])
     if None in outcomes:  # a reason that stands for every exercise without a verdict
         _, reason = outcomes[None]

@@ -168,6 +168,8 @@ def write_slides(folder, explorer):
         "reveal_script": (scripts / "dist" / "reveal.js").read_text(encoding="utf-8"),
         "notes_script": (scripts / "plugin" / "notes" / "notes.js").read_text(encoding="utf-8"),
     }
+
+    # A page for each notebook; links stay only where they lead somewhere.
     exporter = Exporter()
     written = []
     folder.mkdir(parents=True, exist_ok=True)

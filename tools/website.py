@@ -57,6 +57,7 @@ def write_site(folder):
 
     Raises ValueError, before anything is written, if a notebook cannot be shown.
     """
+    # All pages, in memory.
     exporter = Exporter()
     files = places()
     notebooks = []
@@ -70,6 +71,7 @@ def write_site(folder):
     results = page_of(RESULTS, new_notebook(cells=[text]), files, exporter)
     minutes = minutes_to_read(notebooks)
 
+    # The files.
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(EXPLORER, folder)
     slides = write_slides(folder / "slides", "../explore.html")
@@ -170,6 +172,7 @@ def chart():
         if split == "sparse" and mechanism in DRAWN:
             worst.setdefault(mechanism, {})[length] = min(shares)
 
+    # A line and a label for each mechanism, the lowest first.
     lines = []
     labels = []
     lowest = 0.06  # place for a label, above those before it
@@ -185,6 +188,8 @@ def chart():
         place = f"left: {across(length):.1f}%; bottom: {100 * height:.0f}%"
         labels.append(f'<b class="{mechanism}" style="{place}">{STYLE[mechanism][0]}</b>')
         lowest = height + 0.11
+
+    # The axis.
     for length, note in TICKS.items():
         place = f"left: {across(length):.1f}%"
         labels.append(f'<span style="{place}">{length:,}<br>{note}</span>')
@@ -226,6 +231,8 @@ def entries(page):
             parts[-1][2].append(f" {node['alt']} ")
         elif type(node) in (NavigableString, TemplateString) and id(node.parent) not in formulas:
             parts[-1][2].append(node)  # neither scripts nor comments
+
+    # What each part holds, as one line of text.
     lines = []
     for heading, mark, strings in parts:
         text = unicodedata.normalize("NFKC", " ".join("".join(strings).split()))
