@@ -40,7 +40,7 @@ lock: $(STAMP)  ## rewrite constraints.txt with the newest versions, to be teste
 reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture (minutes on two cores)
 	$(BIN)/python -m experiments reproduce
 
-full: $(STAMP)  ## all mechanisms, seeds and lengths (about two hours on two cores)
+full: $(STAMP)  ## all mechanisms, seeds and lengths (two to three hours on two cores)
 	$(BIN)/python -m experiments reproduce recipe flip_flop flip_flop_long flip_flop_far
 
 tasks: $(STAMP)  ## the harder tasks, and a vote over three writes (about an hour on two cores)

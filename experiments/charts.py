@@ -102,6 +102,8 @@ def length_generalisation(runs, mechanisms=FIVE, splits=tuple(SPLITS)):
     runs = [run for run in runs if run["config"]["mechanism"] in mechanisms]
     figure = Figure(figsize=(4.2 * len(splits), 3.8), layout="constrained")
     axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+
+    # A panel for each kind of strings; the lines are named at their ends.
     for ax, split in zip(axes, splits, strict=True):
         draw_lengths(ax, SPLIT_TITLE[split])
         ends = []
@@ -111,6 +113,8 @@ def length_generalisation(runs, mechanisms=FIVE, splits=tuple(SPLITS)):
             ends.append((worst[-1], label, colour))
         label_ends(ax, ends)
         ax.set_xlabel("length (tokens)")
+
+    # What all panels share.
     axes[0].set_ylabel("strings without an error (share)")
     figure.suptitle(
         f"Vertical line: the training length, {TRAINING_LENGTH} tokens. Marked lines: at each"
@@ -128,6 +132,8 @@ def mechanisms(runs):
     """Exact match of every mechanism, a panel each: a line a split; pale: the others, sparse."""
     names = [name for name in ORDER if any(run["config"]["mechanism"] == name for run in runs)]
     values = by_seed(runs, "exact_match")
+
+    # A grid with a panel for each mechanism; what is left of the last row stays empty.
     columns = 4
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(9.6, 2.1 * rows + 0.6), layout="constrained")
@@ -135,16 +141,16 @@ def mechanisms(runs):
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.flat, names, strict=False):
-        title = STYLE[name][0]
-        seeds = seeds_of(run for run in runs if run["config"]["mechanism"] == name)
-        if seeds != "5":
-            title += f"\n(seeds: {seeds})"
-        draw_lengths(ax, title)
+        draw_lengths(ax, STYLE[name][0])
+
+        # In the background, how all others fare on sparse strings.
         lengths, _ = curve(runs[0], "sparse")
         for other in names:
             pale = [min(values["sparse", other, length]) for length in lengths]
             [pale_line] = ax.plot(lengths, pale, color="0.85", linewidth=1, zorder=1)
         pale_line.set_label("sparse, the other mechanisms")
+
+        # In front, this mechanism on each kind of strings.
         for split, (colour, marker, line) in zip(SPLITS, SPLIT_STYLE, strict=True):
             worst = [min(values[split, name, length]) for length in lengths]
             ax.plot(
@@ -157,10 +163,13 @@ def mechanisms(runs):
                 label=SPLIT_TITLE[split],
             )
         ax.set_xticks(lengths[::3])
+
+    # Labels, and one legend for all panels.
     for ax in axes.flat[len(names) - columns : len(names)]:  # the lowest of each column
         ax.tick_params(labelbottom=True)
     figure.supxlabel("length (tokens)", fontsize=10)
-    figure.supylabel("strings without an error (share), at each length the worst seed", fontsize=10)
+    share = f"strings without an error (share), at each length the worst of {seeds_of(runs)} seeds"
+    figure.supylabel(share, fontsize=10)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -172,12 +181,16 @@ def ablation(runs):
     runs = [run for run in runs if run["config"]["mechanism"] in taken_apart]
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
+
+    # A row with and without removal, a column for each way of counting distance.
     for row, (removal, names) in zip(axes, ABLATION.items(), strict=True):
         row[0].set_ylabel("strings without an error")
         for ax, distance, name in zip(row, DISTANCES, names, strict=True):
             draw_lengths(ax, f"{removal},\n{distance}{NAMED.get(name, '')}")
             for split, style in zip(SPLITS, SPLIT_STYLE, strict=True):
                 draw_seeds(ax, runs, split, name, *style, SPLIT_TITLE[split])
+
+    # What all panels share.
     for ax in axes[-1]:
         ax.set_xlabel("length (tokens)")
     figure.suptitle(
@@ -205,6 +218,8 @@ def cost(table):
     """Time and memory of an attention layer against length; table: see benchmark.py."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     axes = figure.subplots(1, 3)
+
+    # A panel for each quantity, a line for each way of computing.
     for ax, (quantity, title) in zip(axes, COST_PANELS.items(), strict=True):
         for form, (colour, marker, line, label) in COST_FORMS.items():
             rows = [row for row in table if row["form"] == form and row[quantity]]
@@ -215,6 +230,8 @@ def cost(table):
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.grid(color="0.92")
+
+    # One legend for all panels.
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -237,6 +254,8 @@ def tasks(runs):
     names = [name for name in ORDER if name in computed]
     figure = Figure(figsize=(12.6, 10), layout="constrained")
     axes = figure.subplots(2, len(panels) // 2, sharey=True)
+
+    # A panel for each task, a row of it for each mechanism.
     for ax, task in zip(axes.flat, panels, strict=True):
         lengths = sorted({length for where, _, length in values if where == task})
         squares = []
@@ -252,6 +271,8 @@ def tasks(runs):
                 squares.append([math.nan] * len(lengths))
                 text = f"not learned: {rounded_down(worst[0])}"
                 ax.text(len(lengths) / 2 - 0.5, row, text, ha="center", va="center", color="0.4")
+
+        # The colours under the numbers, and the names of rows and columns.
         ax.imshow(squares, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         ax.set_xticks(range(len(lengths)), lengths)
         ax.set_yticks(range(len(names)), [STYLE[name][0] for name in names])
@@ -276,6 +297,8 @@ def language(runs):
     by_length, by_position = figure.subplots(1, 2, sharey=True)
     length_ends = []
     position_ends = []
+
+    # A line for each mechanism in both panels.
     for name in reversed(FIVE):
         label, colour, marker, line = STYLE[name]
         style = {"color": colour, "marker": marker, "linestyle": line, "label": label}
@@ -286,6 +309,8 @@ def language(runs):
         firsts, _, bits = zip(*first_run["rows"][-1]["by_position"], strict=True)
         by_position.plot(firsts, bits, **style)
         position_ends.append((bits[-1], label, colour))
+
+    # Axes; the lines are named at their ends.
     by_length.set_title("by the length of the context, worst seed", fontsize=11)
     by_length.set_xlabel("context (bytes)")
     by_position.set_title(f"in a context of {lengths[-1]:,}, by position, one seed", fontsize=11)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from experiments import stored
 from experiments.charts import learned
-from experiments.grids import SPARSER, VOTERS
+from experiments.grids import SPARSER, VARIANTS, VOTERS
 from experiments.results import by_seed
 from experiments.runs import LEARNED
 from tra_mini import flip_flop, threshold_relative_attention, trained
@@ -159,8 +159,33 @@ def test_what_a_low_threshold_costs_and_brings():
     ]
     gap = max(text["text", "tra", 128]) - max(text["text", "fox", 128])
     assert max(text["text", "tra", 128]) - max(low) > gap / 2
-    exact = by_seed(runs_of("flip_flop_variants", "tra_low_threshold"), "exact_match")
+
+
+def test_what_is_said_of_the_variants():
+    """With eight heads all are exact; with four the one with local heads is not, with one seed."""
+    exact = by_seed(stored("flip_flop_variants"), "exact_match")
     assert min(map(min, exact.values())) == 1
+    four_heads = by_seed(stored("flip_flop_four_heads"), "exact_match")
+    for (split, name, _), shares in four_heads.items():
+        if name in VARIANTS and (split, name) != ("sparse", "tra_beside_local"):
+            assert min(shares) == 1
+    assert sum(share < 1 for share in four_heads["sparse", "tra_beside_local", 4096]) == 1
+
+
+def test_what_is_said_of_rivals_by_their_heads():
+    """Which kinds of strings a rival keeps at 4,096 tokens, with eight heads and with four."""
+    eight = by_seed(stored("flip_flop"), "exact_match")
+    four = by_seed(stored("flip_flop_four_heads"), "exact_match")
+    for name in ("entmax", "asentmax"):
+        assert max(eight["in_distribution", name, 4096] + eight["sparse", name, 4096]) < 0.2
+    assert sum(share < 1 for share in eight["dense", "entmax", 4096]) == 1
+    assert min(eight["dense", "asentmax", 4096]) == 1
+    assert min(eight["dense", "ssmax", 4096]) == 0 and min(four["dense", "ssmax", 4096]) == 1
+    for values in (eight, four):
+        assert min(values["in_distribution", "stick_breaking", 4096]) == 1
+        assert max(values["sparse", "stick_breaking", 4096]) < 0.5
+        assert max(values["in_distribution", "cope", 1024]) < 0.1
+    assert sum(share < 1 for share in four["sparse", "contextual_only", 4096]) == 1
 
 
 def test_what_is_said_of_the_vote():
