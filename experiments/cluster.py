@@ -20,7 +20,7 @@ def executor(address, patience=30):
     except ImportError:
         raise ValueError("a scheduler needs Dask; install it: pip install '.[cluster]'") from None
 
-    # Connect, once it is sure that a scheduler of Dask answers.
+    # Connect, but only where a scheduler of Dask answers.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors reach the caller
     try:
         asyncio.run(greet(address))

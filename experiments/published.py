@@ -41,7 +41,7 @@ def files_of(source):
         split = file.name.split(".")[0].split("-")[0]
         splits.setdefault(split, []).append(glob.escape(str(file)))  # the library takes patterns
 
-    # So that every row is read as it stands.
+    # Options with which the library reads every row as it stands.
     arguments = {"path": kinds.pop(), "data_files": splits}
     if arguments["path"] == "csv":
         arguments["keep_default_na"] = False  # a row NA or null is text

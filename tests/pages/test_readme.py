@@ -149,8 +149,8 @@ def test_what_is_said_of_the_harder_tasks():
     assert max(shares[name] for name in best[1:]) < 0.2
 
 
-def test_what_a_low_threshold_costs_and_brings():
-    """On text it closes most of the gap to FoX; flip-flops stay exact."""
+def test_what_a_low_threshold_brings_on_text():
+    """On text it closes most of the gap to FoX."""
     text = by_seed(stored("language"), "bits_per_byte")
     low = [
         run["rows"][0]["bits_per_byte"]
