@@ -75,7 +75,8 @@ def ranks_by_loop(positive, tokens):
 def exercise_6_2(ranks):
     """Ranks on random survivors: shape, then each read of each head."""
     generator, seed = fresh()
-    for heads, length, p_ignore in ((3, 12, 0.2), (3, 30, 0.2), (1, 4, 0.2), (4, 30, 0.6)):
+    sizes = ((3, 12, 0.2), (3, 30, 0.2), (1, 4, 0.2), (4, 30, 0.6), (3, 200, 0.8))
+    for heads, length, p_ignore in sizes:
         tokens, _ = flip_flop(1, length, p_ignore, generator)
         positive = torch.rand(heads, length, length, generator=generator) < 0.5
         check_ranks(ranks, positive, tokens[0], seed)
