@@ -112,7 +112,7 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=page.as_uri() + state)
         self.wait("location.protocol == 'file:'")
-        self.settle()
+        self.run("new Promise(requestAnimationFrame)")  # drawn
 
     def wait(self, condition):
         """Waits until a page is there for which a condition, an expression of JavaScript, holds."""
