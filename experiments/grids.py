@@ -147,10 +147,9 @@ EXPERIMENTS = {
     "flip_flop_four_heads": flip_flop_grid(
         (*RIVALS, *TAKEN_APART[1:], "sinusoidal"), OLD_SEEDS, SPLITS, LENGTHS, 2**16, **FOUR_HEADS
     )
-    + flip_flop_grid(VARIANTS, OLD_SEEDS, SPLITS, LENGTHS, 2**15, **FOUR_HEADS)
     + flip_flop_grid(
-        ("sparsity_only", "cope", *SHARPER, "stick_breaking"),
-        OLD_SEEDS[:3],
+        ("sparsity_only", "cope", *SHARPER, "stick_breaking", *VARIANTS),
+        OLD_SEEDS,
         SPLITS,
         LENGTHS,
         2**15,
