@@ -16,8 +16,8 @@ STICKS = ("stick_breaking", "stick_breaking_whole")
 EVERY = (*RIVALS, *TAKEN_APART, "sinusoidal", "cope", *SHARPER, *STICKS, "lstm")
 ON_TEXT = (*RIVALS, *TAKEN_APART, "sinusoidal", "stick_breaking", "lstm")
 CONTENDERS = (  # on the harder tasks
-    *("tra", "tra_low_threshold", "contextual_only"),
-    *("fox", "alibi", "rope", "ssmax", "lstm"),
+    *("tra", "tra_low_threshold", "sparsity_raw", "contextual_only"),
+    *("fox", "alibi", "rope", "ssmax", "asentmax", "stick_breaking", "lstm"),
 )
 VOTERS = ("tra", "sparsity_raw", "contextual_only", "fox", "alibi")
 VARIANTS = ("tra_beside_local", "tra_low_threshold", "tra_annealed")
