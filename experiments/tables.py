@@ -119,7 +119,12 @@ def long(runs):
         exact = sum(round(row["exact_match"] * row["n"]) for row in group)
         seconds = [row["seconds"] / row["n"] for row in group]
         cells = [f"{length:,}", SPLIT_TITLE[split], f"{exact} of {sum(row['n'] for row in group)}"]
-        cells += [f"{min(seconds):.0f} to {max(seconds):.0f}"]
+        fastest = f"{min(seconds):.0f}"
+        slowest = f"{max(seconds):.0f}"
+        if fastest == slowest:
+            cells.append(slowest)
+        else:
+            cells.append(f"{fastest} to {slowest}")
         rows.append(cells)
     return table(["tokens", "kind", "without an error", "seconds of a core, each"], rows)
 
