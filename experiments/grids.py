@@ -165,10 +165,10 @@ EXPERIMENTS = {
         for task in HARDER
         for mechanism in CONTENDERS
     ],
-    "vote": [vote_config(mechanism, seed) for seed in SEEDS[:3] for mechanism in VOTERS],
+    "vote": [vote_config(mechanism, seed) for seed in SEEDS for mechanism in VOTERS],
     "vote_longer": [
         vote_config(mechanism, seed, steps=3000)
-        for seed in SEEDS[:3]
+        for seed in SEEDS
         for mechanism in ("tra", "sparsity_raw", "fox")
     ],
     "language": [language_config(mechanism, first) for mechanism in ON_TEXT]

@@ -529,6 +529,7 @@ def test_the_state_survives_a_reload(browser):
 def test_a_link_leads_into_a_step_and_out_again(browser):
     browser.open(PAGE, "#step=4&answer=1&f=0.25")
     assert browser.run("[state.string, state.ignored, state.f]") == ["w0i1w1i0r", 1000, 0.25]
+    browser.settle()
     assert browser.run("location.hash") == "#f=0.25&step=4&answer=1"
     browser.run("location.hash = '#ignored=10'")
     browser.settle()

@@ -196,24 +196,27 @@ def test_what_is_said_of_rivals_by_their_heads():
 
 
 def test_what_is_said_of_the_vote():
-    """At 4,096 tokens TRA keeps it with two seeds of three; the third has not learned it."""
+    """At 4,096 tokens two seeds of TRA keep it, whatever the steps; raw distance fails with all."""
     exact = by_seed(stored("vote"), "exact_match")
     kept = {}
     for name in VOTERS:
         longest = [exact[kind, name, 4096] for kind in SPARSER]
         kept[name] = [set(shares) == {1} for shares in zip(*longest, strict=True)]
-    assert kept.pop("tra") == [True, True, False]
+    assert kept.pop("tra") == [True, True, False, False, False]
     assert sum(kept.pop("contextual_only")) == 1
     assert not any(map(any, kept.values()))
-    assert 0.95 < exact["in_distribution", "tra", 64][2] < 0.99
     assert exact["in_distribution", "tra", 1024][0] == 30 / 32
+    assert sum(share < 1 for share in exact["in_distribution", "tra", 64]) == 3
+    assert min(exact["very_sparse", "tra", 4096]) == 1
     assert max(exact["in_distribution", "sparsity_raw", 4096]) < 0.2
-    assert sorted(exact["in_distribution", "fox", 4096]) == [7 / 8, 1, 1]
-    assert max(exact["sparse", "fox", 4096]) < 0.5
-    assert sorted(exact["sparse", "contextual_only", 4096])[1] < 0.5
+    for name in ("contextual_only", "fox"):
+        assert min(exact["in_distribution", name, 4096]) >= 0.75
+    means = {name: sum(exact["sparse", name, 4096]) / 5 for name in VOTERS}
+    assert (means.pop("tra"), max(means.values())) == (0.85, 0.425)
+
     longer = by_seed(stored("vote_longer"), "exact_match")
     shares = zip(*(longer[kind, "tra", 4096] for kind in SPARSER), strict=True)
-    assert [set(seed) == {1} for seed in shares] == [False, True, False]
+    assert [set(seed) == {1} for seed in shares] == [False, True, False, True, False]
 
 
 def test_bfloat16_moves_tra_more_than_others():
