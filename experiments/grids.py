@@ -148,7 +148,7 @@ EXPERIMENTS = {
         (*RIVALS, *TAKEN_APART[1:], "sinusoidal"), OLD_SEEDS, SPLITS, LENGTHS, 2**16, **FOUR_HEADS
     )
     + flip_flop_grid(
-        ("sparsity_only", "cope", *SHARPER, "stick_breaking", *VARIANTS),
+        ("sparsity_only", "cope", *SHARPER, *STICKS, *VARIANTS),
         OLD_SEEDS,
         SPLITS,
         LENGTHS,
@@ -156,8 +156,8 @@ EXPERIMENTS = {
         **FOUR_HEADS,
     ),
     "flip_flop_long": long_grid(VERY_SPARSE, SEEDS, [16384, 65536], 2**16),
-    "flip_flop_far": long_grid(NOT_DENSE, SEEDS[:2], [2**18], 2**18),
-    "flip_flop_million": long_grid(NOT_DENSE, SEEDS[:2], [2**20], 2**20),
+    "flip_flop_far": long_grid(NOT_DENSE, SEEDS, [2**18], 2**18),
+    "flip_flop_million": long_grid(NOT_DENSE, SEEDS, [2**20], 2**20),
     "flip_flop_variants": flip_flop_grid(VARIANTS, SEEDS, SPLITS, LENGTHS, 2**15),
     "tasks": [
         task_config(task, mechanism, seed)
