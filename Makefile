@@ -43,7 +43,7 @@ reproduce: $(STAMP)  ## the headline, computed here: train, test, table, picture
 full: $(STAMP)  ## all mechanisms, seeds and lengths (two to three hours on two cores)
 	$(BIN)/python -m experiments reproduce recipe flip_flop flip_flop_long flip_flop_far
 
-tasks: $(STAMP)  ## the harder tasks, and a vote over three writes (an hour and a half on two cores)
+tasks: $(STAMP)  ## the harder tasks, and a vote over three writes (under two hours on two cores)
 	$(BIN)/python -m experiments reproduce tasks vote
 
 test: $(STAMP)  ## every test, the notebooks among them
