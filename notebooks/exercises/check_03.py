@@ -112,7 +112,7 @@ def exercise_3_3(gates):
 
 
 def check_string(gates, tokens, where):
-    """Raises Wrong if a string's gates are no gates, look ahead, or serve a read badly."""
+    """Raises Wrong if the gates of a string are out of range, look ahead, or fail a read."""
     log_forget = tensor(call(gates, tokens), tokens.shape, "gates(tokens)").double()
     if not log_forget.isfinite().all() or (log_forget > 0).any():
         low, high = log_forget.min(), log_forget.max()

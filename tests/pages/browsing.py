@@ -135,6 +135,7 @@ class Browser:
     def resize(self, width):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.run("new Promise(requestAnimationFrame)")  # the page has heard of it
 
     def click(self, selector):
         self.run(f"document.querySelector({selector!r}).click()")
